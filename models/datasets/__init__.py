@@ -1,0 +1,1 @@
+"""Public label formats in, training chips out."""

@@ -1,0 +1,1 @@
+"""Procedural scenes under a sensor model, with exact labels."""

@@ -1,0 +1,1 @@
+"""Estimates per zone, baselines, spikes, vessel calls."""

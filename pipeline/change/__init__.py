@@ -1,0 +1,1 @@
+"""Two looks at one place: register, normalise, difference; appeared, departed, moved, persisted, unobservable."""

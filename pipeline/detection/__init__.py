@@ -1,0 +1,1 @@
+"""Tiles x detector -> one set of boxes per scene."""

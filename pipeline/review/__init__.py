@@ -1,0 +1,1 @@
+"""What a person looks at: overlays, charts, the report page, and the exported tables."""

@@ -1,0 +1,1 @@
+"""The stage graph as data, the artefact store, executors."""
