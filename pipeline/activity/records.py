@@ -38,6 +38,7 @@ class Estimate:
         raw: number of raw boxes the estimate rests on, None where it rests on something else.
         scene_ids: the scenes of the look.
         gsd_m: ground sample distance of the look, metres; None for a table.
+        note: what a reader must know about this number (``no calibration at 0.9 m``), empty mostly.
     """
 
     site: str
@@ -57,9 +58,12 @@ class Estimate:
     raw: int | None = None
     scene_ids: tuple[str, ...] = ()
     gsd_m: float | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
-        assert (self.value is None) == bool(self.not_observed), "a value or a reason, never both, never neither"
+        assert (self.value is None) == bool(self.not_observed), (
+            "a value or a reason, never both, never neither"
+        )
         assert 0.0 <= self.exposure <= 1.0
 
 
@@ -80,6 +84,8 @@ class Alert:
         baseline_max: the largest past value.
         guard_days: guard band used.
         contaminated: looks inside the guard band that are themselves high (METHOD 2.4, T3).
+        baseline_span: first and last day of the baseline, ``28 Oct 2022 to 14 Sep 2023``; says so when it is of one season.
+        direction: the side on which p was taken, empty without a test.
         wording: sentences for a person; likelihood and confidence in separate sentences (METHOD 6.3).
         evidence: ids of the scenes and looks it rests on.
     """
@@ -96,6 +102,8 @@ class Alert:
     baseline_max: float | None = None
     guard_days: int = 28
     contaminated: int = 0
+    baseline_span: str = ""
+    direction: Literal["surge", "drop", ""] = ""
     wording: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
 
