@@ -1,0 +1,102 @@
+"""Voyages as ordered calls, counted as lower bounds (METHOD 5, E5; METHOD 8c.5)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+
+from pipeline.activity.calls import ShipCall
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AtLeast:
+    """A number that is known from below. Sums stay bounds from below; a difference of two would be no bound, so there is none."""
+
+    count: int
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.count + other.count)
+
+    def __str__(self) -> str:
+        return f"at least {self.count}"
+
+    @classmethod
+    def total(cls, parts: Iterable["AtLeast"]) -> Self:
+        """Sum of bounds over disjoint groups, such as ships."""
+        return cls(sum(part.count for part in parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Voyage:
+    """A call at one site and the next one at another that can be its continuation."""
+
+    loaded: ShipCall
+    delivered: ShipCall
+
+    @property
+    def inferred(self) -> bool:
+        """Whether one of its two calls was not seen."""
+        return self.loaded.inferred or self.delivered.inferred
+
+
+def voyages(
+    loads: Sequence[ShipCall],
+    deliveries: Sequence[ShipCall],
+    *,
+    shortest: timedelta,
+    longest: timedelta,
+) -> tuple[list[Voyage], AtLeast]:
+    """Match calls at two sites into voyages, each call used once, first departure first.
+
+    A pair fits when the passage can have lasted between `shortest` and `longest` by what is known of departure and arrival, and
+    the hull lengths agree within their errors where both were measured.
+
+    Returns:
+        The voyages, and the number of observed ones as a lower bound; inferred calls do not raise the bound.
+    """
+    free = sorted(deliveries, key=lambda c: c.first_seen)
+    found: list[Voyage] = []
+    for load in sorted(loads, key=lambda c: c.last_seen):
+        match = next((c for c in free if _fits(load, c, shortest, longest)), None)
+        if match is not None:
+            free.remove(match)
+            found.append(Voyage(load, match))
+    return found, AtLeast(sum(not voyage.inferred for voyage in found))
+
+
+def seen_probability(dwell_days: int, usable_rate: float) -> float:
+    """Probability of at least one usable look during a call: ``1 - (1 - q)^D`` (METHOD 3).
+
+    >>> [round(seen_probability(d, 0.371), 2) for d in range(1, 6)]
+    [0.37, 0.6, 0.75, 0.84, 0.9]
+    """
+    return float(1 - (1 - usable_rate) ** dwell_days)
+
+
+def corrected(seen: AtLeast, dwell_days: int, usable_rate: float) -> float:
+    """Likely number of calls from those seen, ``n / p(D, q)``; an estimate, to be stated beside the bound and not in its place.
+
+    Raises:
+        ValueError: nothing could have been seen at this rate.
+    """
+    probability = seen_probability(dwell_days, usable_rate)
+    if probability <= 0:
+        raise ValueError("with no usable looks nothing can be corrected")
+    return seen.count / probability
+
+
+def _fits(load: ShipCall, delivery: ShipCall, shortest: timedelta, longest: timedelta) -> bool:
+    earliest_departure, latest_departure = load.last_seen, load.first_empty
+    earliest_arrival, latest_arrival = delivery.last_empty, delivery.first_seen
+    if latest_arrival - earliest_departure < shortest:
+        return False  # even the slowest reading of the brackets is faster than a ship
+    if (
+        earliest_arrival is not None
+        and latest_departure is not None
+        and earliest_arrival - latest_departure > longest
+    ):
+        return False
+    if load.length_m is None or delivery.length_m is None:
+        return True
+    error = (load.length_error_m or 0.0) + (delivery.length_error_m or 0.0)
+    return abs(load.length_m - delivery.length_m) <= error
