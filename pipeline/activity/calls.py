@@ -7,6 +7,7 @@ call that nobody saw can be *inferred* from stock that left the quay between two
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from math import hypot, sqrt
 
 from pipeline.activity.nb import Z90
@@ -162,7 +163,7 @@ def inferred_calls(
     out: list[ShipCall] = []
     for (site, zone, version), looks in _series(stock, unit_class).items():
         seen = [(e.time, e.value) for e in looks if e.value is not None]
-        for (start, before), (end, after) in zip(seen, seen[1:], strict=False):
+        for (start, before), (end, after) in pairwise(seen):
             known = any(c.site == site and not c.inferred and c.overlaps(start, end) for c in calls)
             if before > 0 and after <= EMPTIED * before and not known:
                 blind = sum(e.value is None and start < e.time < end for e in looks)

@@ -8,6 +8,7 @@ with their log-likelihood divided by the dispersion.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def segments(
         ValueError: fewer than two periods, or periods out of order.
     """
     n = len(periods)
-    if n < 2 or any(a.end > b.start for a, b in zip(periods, periods[1:], strict=False)):
+    if n < 2 or any(a.end > b.start for a, b in pairwise(periods)):
         raise ValueError("change points need at least two periods in order of time, without overlap")
     fit = _segment_log_likelihood(periods) / dispersion
     hazard = min(0.5, expected_changes / (n - 1))

@@ -38,8 +38,8 @@ def share(counts: Mapping[str, int], types: Sequence[str]) -> Share:
     total, part = sum(counts.values()), sum(counts.get(t, 0) for t in types)
     if total == 0:
         raise ValueError("nothing was counted; there is no mix")
-    low, high = beta.ppf([0.05, 0.95], part + PRIOR_COUNT, total - part + PRIOR_COUNT)
-    return Share(part / total, float(low), float(high))
+    posterior = beta(part + PRIOR_COUNT, total - part + PRIOR_COUNT)
+    return Share(part / total, float(posterior.ppf(0.05)), float(posterior.ppf(0.95)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,27 +82,30 @@ def parse_counts(text: str, name: str) -> list[Estimate]:
     return out
 
 
-def alerts_to_json(alerts: Sequence[Alert]) -> list[dict[str, Any]]:
-    """One flat record per alert; a number that does not exist is None."""
-    return [
-        {
-            "site": a.estimate.site,
-            "zone": a.estimate.zone,
-            "class": a.estimate.cls,
-            "date": a.estimate.time.isoformat(),
-            "value": a.estimate.value,
-            "low": a.estimate.low,
-            "high": a.estimate.high,
-            "exposure": a.estimate.exposure,
-            "expected": a.expected,
-            "p": a.p,
-            "q": a.q,
-            "ratio_to_max": a.ratio_to_max,
-            "looks": a.looks,
-            "verdict": a.verdict,
-        }
-        for a in alerts
-    ]
+def record(alert: Alert) -> dict[str, Any]:
+    """One flat record of an alert; a number that does not exist is None."""
+    estimate = alert.estimate
+    return {
+        "site": estimate.site,
+        "zone": estimate.zone,
+        "class": estimate.cls,
+        "date": estimate.time.isoformat(),
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "exposure": estimate.exposure,
+        "expected": alert.expected,
+        "p": alert.p,
+        "q": alert.q,
+        "ratio_to_max": alert.ratio_to_max,
+        "looks": alert.looks,
+        "verdict": alert.verdict,
+    }
+
+
+def records(alerts: Sequence[Alert]) -> list[dict[str, Any]]:
+    """`record` of each alert."""
+    return [record(alert) for alert in alerts]
 
 
 def human_interval(value: float, low: float | None, high: float | None) -> tuple[float, float]:
