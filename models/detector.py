@@ -4,7 +4,7 @@ Pixel frame of the whole project: continuous, x right, y down; pixel (column 0, 
 centre is (0.5, 0.5). The same frame as a GDAL affine transform applied to pixel corners, and as DOTA label files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
@@ -181,7 +181,7 @@ class Detector(Protocol):
         """Context needed around a core, working pixels, a multiple of `stride_px`."""
 
     def detect(
-        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], threshold: float | None = None
+        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], thresholds: Mapping[str, float] | None = None
     ) -> Detections:
         """Find objects in one window at the working GSD.
 
@@ -189,7 +189,7 @@ class Detector(Protocol):
             pixels: (3, H, W) float32 red, green, blue in declared radiometry, 0..1 (panchromatic: repeated three times);
                 H and W are multiples of `stride_px`.
             valid: (H, W) bool; False pixels are nodata and hold 0.
-            threshold: lowest score returned; None takes the card's shipped threshold per class.
+            thresholds: lowest score by class name; a class that is not named takes the card's shipped threshold.
 
         Returns:
             Boxes in window pixels, after suppression of duplicates by oriented IoU.

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -150,6 +151,9 @@ class Site(_Strict):
     crs: str = Field(description=f"authority string such as EPSG:32611, or '{PIXEL_CRS}'")
     aoi: PolygonGeometry
     zones: tuple[Zone, ...] = Field(min_length=1)
+    reference: str | None = Field(
+        None, description="scene id whose frame the outlines were drawn in; the earliest scene of the site otherwise"
+    )
     note: str = ""
 
     @field_validator("crs")
@@ -197,26 +201,35 @@ def _overlap(a: Zone, b: Zone) -> bool:
     return starts <= ends
 
 
-class SceneDefaults(_Strict):
-    """Metadata for images that carry none; a sidecar, TIFF tags or a STAC item win over it."""
+class SceneMetadata(_Strict):
+    """What is declared about an image: a sidecar file, `imagery.scenes` and `imagery.defaults` all have these keys."""
 
+    id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    acquired: AwareDatetime | None = Field(None, description="time of acquisition with its offset, 2023-10-05T02:10:00Z")
     sensor: str | None = None
-    gsd_m: float | None = Field(None, gt=0, le=100)
-    credit: str | None = None
-    licence: str | None = None
-    scale: float | None = Field(None, gt=0)
+    gsd_m: float | None = Field(None, gt=0, le=100, description="ground sample distance, metres per pixel")
+    sun_elevation: float | None = Field(None, ge=-90, le=90)
+    sun_azimuth: float | None = Field(None, ge=0, le=360)
+    off_nadir: float | None = Field(None, ge=0, le=90)
+    view_azimuth: float | None = Field(None, ge=0, le=360)
+    bands: tuple[str, ...] | None = Field(None, description="names of the stored bands in order: red, green, blue, pan, ...")
+    scale: float | None = Field(None, gt=0, description="stored number to reflectance; 1/255 for 8-bit visual products")
     offset: float | None = None
     nodata: float | None = None
-    bands: tuple[str, ...] | None = None
+    credit: str | None = None
+    licence: str | None = None
+    mask: Path | None = Field(None, description="raster of the image's shape, nonzero where the ground is not observed")
+    cloud_mask: bool | None = Field(None, description="false switches the built-in cloud mask off for this image")
+    note: str | None = None
 
 
 class Imagery(_Strict):
-    """Where the images are."""
+    """Where the images are, and what is declared about them."""
 
     folder: Path
     pattern: str = Field("*", description="glob of file names inside the folder")
-    recursive: bool = False
-    defaults: SceneDefaults = SceneDefaults()
+    defaults: SceneMetadata = SceneMetadata()
+    scenes: dict[str, SceneMetadata] = Field(default_factory=dict, description="by file name; wins over everything else")
 
 
 class DetectionSettings(_Strict):
@@ -238,14 +251,27 @@ class ChangeSettings(_Strict):
 
 
 class ActivitySettings(_Strict):
-    """Baseline and test (METHOD 6)."""
+    """Baseline and test (METHOD 6).
+
+    The published conclusions fix the levels (METHOD 2.4): 5 October 2023 gives p = 0.0125 and must be an alarm (T1), so a
+    spike is called below 0.02; 0.04 must be a watch (T4), so the watch level is 0.05.
+    """
 
     guard_days: int = Field(28, ge=0, description="days before the look under test that stay out of its baseline")
+    season_days: int = Field(
+        45,
+        ge=0,
+        le=182,
+        description="with two years of looks the baseline keeps those within so many days of the season; 0: never",
+    )
     min_looks_p: int = Field(5, ge=2, description="looks needed to print a p-value")
     min_looks_spike: int = Field(8, ge=2, description="looks needed to say spike or drop")
-    alpha: float = Field(0.01, gt=0, lt=0.5, description="q below which a look is a spike")
+    min_count: float = Field(
+        5.0, ge=0, description="a spike needs this many objects, a drop this many expected (Farrington's limit54)"
+    )
+    alpha: float = Field(0.02, gt=0, lt=0.5, description="q below which a look is a spike or a drop")
     watch: float = Field(0.05, gt=0, lt=0.5, description="p below which a look is on watch")
-    max_coverage_days: float = Field(1.0, ge=0, description="scenes closer in time than this make one look")
+    look_hours: float = Field(12.0, ge=0, description="scenes of a site closer in time than this make one look")
 
     @model_validator(mode="after")
     def _levels(self) -> Self:

@@ -5,6 +5,8 @@ from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import contains_xy
+from shapely.geometry.base import BaseGeometry
 
 from pipeline.grid import Grid
 
@@ -41,3 +43,34 @@ class Observed:
         out = np.full(len(xy), Unseen.NO_DATA, np.uint8)
         out[inside] = self.state[row[inside], column[inside]]
         return out
+
+REASONS = {
+    Unseen.NO_DATA: "outside the swath",
+    Unseen.CLOUD: "cloud",
+    Unseen.SHADOW: "cloud shadow",
+    Unseen.MASKED: "masked",
+}
+"""Words for each reason, as they stand in tables and on overlays."""
+
+
+def exposure(observed: Observed, outline: BaseGeometry) -> tuple[float, str]:
+    """Observable fraction of an outline in scene pixels, and what hides most of the rest.
+
+    The outline is sampled on the observation grid, at least 400 points; ground outside the scene counts as not observed.
+
+    Returns:
+        fraction 0..1, and words such as ``cloud 83 %``, empty when all is seen.
+    """
+    x0, y0, x1, y1 = outline.bounds
+    step = min(observed.factor, max(((x1 - x0) * (y1 - y0) / 400) ** 0.5, 1e-6))
+    xs, ys = np.meshgrid(np.arange(x0 + step / 2, x1, step), np.arange(y0 + step / 2, y1, step))
+    points = np.stack([xs.ravel(), ys.ravel()], axis=1)
+    points = points[contains_xy(outline, points[:, 0], points[:, 1])]
+    if len(points) == 0:
+        points = np.array([[outline.centroid.x, outline.centroid.y]])
+    states = observed.seen_at(points)
+    share = float((states == Unseen.OBSERVED).mean())
+    hidden = {reason: float((states == reason).mean()) for reason in REASONS}
+    worst = max(hidden, key=lambda reason: hidden[reason])
+    words = f"{REASONS[worst]} {100 * hidden[worst]:.0f} %" if hidden[worst] > 0 else ""
+    return share, words

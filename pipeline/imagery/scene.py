@@ -51,7 +51,7 @@ class Scene:
     Attributes:
         id: unique in a catalogue; the file's stem unless metadata gives another.
         path: the image file.
-        acquired: aware UTC time of acquisition.
+        acquired: aware UTC time of acquisition; None only for a single image that is looked at outside a time series.
         sensor: name of the sensor or product, as declared.
         gsd_m: ground sample distance, metres per pixel.
         view: sun and view angles.
@@ -66,7 +66,7 @@ class Scene:
 
     id: str
     path: Path
-    acquired: datetime
+    acquired: datetime | None
     sensor: str
     gsd_m: float
     view: View
@@ -77,6 +77,12 @@ class Scene:
     licence: str = ""
     mask_path: Path | None = None
     cloud_mask: bool = True
+
+    @property
+    def time(self) -> datetime:
+        """Time of acquisition of a scene that is part of a series."""
+        assert self.acquired is not None, self.id
+        return self.acquired
 
 
 @dataclass(frozen=True, slots=True)

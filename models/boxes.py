@@ -1,0 +1,192 @@
+"""Oriented-box algebra: canonical form, corners, area, exact IoU, containment, suppression. numpy only.
+
+A box is (cx, cy, w, h, theta): centre in pixels, side lengths w >= h > 0, theta in [-pi/2, pi/2) radians from the x axis
+towards the y axis (y points down). Area and IoU are exact polygon algebra, not the Gaussian approximation (ProbIoU), which
+is off by 0.05 on average (PERF 4).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+
+_CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+_MAX_VERTICES = 8  # two convex quadrilaterals meet in at most eight corners
+
+
+def canonical(boxes: F64) -> F64:
+    """(N, 5) boxes with any sides and angle -> the same rectangles in canonical form.
+
+    Raises:
+        ValueError: a side is not positive or a number is not finite.
+    """
+    b = np.array(boxes, np.float64).reshape(-1, 5)
+    if not (np.isfinite(b).all() and (b[:, 2:4] > 0).all()):
+        raise ValueError("boxes need finite numbers and positive sides")
+    tall = b[:, 3] > b[:, 2]
+    b[tall, 2], b[tall, 3] = b[tall, 3], b[tall, 2].copy()
+    b[tall, 4] += np.pi / 2
+    b[:, 4] = (b[:, 4] + np.pi / 2) % np.pi - np.pi / 2
+    b[b[:, 4] >= np.pi / 2, 4] = -np.pi / 2  # the modulus of a tiny negative number rounds up to pi
+    return b
+
+
+def is_canonical(boxes: F64) -> bool:
+    """Whether every box is finite, w >= h > 0 and theta in [-pi/2, pi/2)."""
+    w, h, theta = boxes[:, 2], boxes[:, 3], boxes[:, 4]
+    return bool(
+        np.isfinite(boxes).all() and ((w >= h) & (h > 0) & (theta >= -np.pi / 2) & (theta < np.pi / 2)).all()
+    )
+
+
+def corners(boxes: F64) -> F64:
+    """(N, 5) -> (N, 4, 2) corners x, y in ring order; positive shoelace area in the y-down frame."""
+    cos, sin = np.cos(boxes[:, 4]), np.sin(boxes[:, 4])
+    local = _CORNERS * boxes[:, None, 2:4]
+    x = local[..., 0] * cos[:, None] - local[..., 1] * sin[:, None]
+    y = local[..., 0] * sin[:, None] + local[..., 1] * cos[:, None]
+    return np.stack([x, y], axis=-1) + boxes[:, None, :2]
+
+
+def from_corners(quads: F64) -> F64:
+    """(N, 4, 2) quadrilaterals in ring order -> canonical boxes.
+
+    Sides are the means of opposite edges and the angle that of the mean long edge, which is exact for a rectangle and close
+    for the slightly skewed quadrilaterals that annotators draw.
+    """
+    q = np.asarray(quads, np.float64).reshape(-1, 4, 2)
+    u = (q[:, 1] - q[:, 0] + q[:, 2] - q[:, 3]) / 2
+    v = (q[:, 3] - q[:, 0] + q[:, 2] - q[:, 1]) / 2
+    w, h = np.hypot(*u.T), np.hypot(*v.T)
+    long_edge = np.where((w >= h)[:, None], u, v)
+    theta = np.arctan2(long_edge[:, 1], long_edge[:, 0])
+    sides = np.stack([np.maximum(w, h), np.minimum(w, h)], axis=1)
+    return canonical(np.concatenate([q.mean(axis=1), sides, theta[:, None]], axis=1))
+
+
+def area(boxes: F64) -> F64:
+    """(N,) areas in square pixels."""
+    return np.asarray(boxes[:, 2] * boxes[:, 3])
+
+
+def contains(boxes: F64, points: F64) -> NDArray[np.bool_]:
+    """(N, M) bool: whether box n holds point m; the border belongs to the box."""
+    delta = points[None, :, :] - boxes[:, None, :2]
+    cos, sin = np.cos(boxes[:, 4])[:, None], np.sin(boxes[:, 4])[:, None]
+    along = np.abs(delta[..., 0] * cos + delta[..., 1] * sin)
+    across = np.abs(delta[..., 1] * cos - delta[..., 0] * sin)
+    return np.asarray((along <= boxes[:, None, 2] / 2) & (across <= boxes[:, None, 3] / 2))
+
+
+def iou_pairs(a: F64, b: F64) -> F64:
+    """(N,) IoU of a[i] with b[i]; exact to rounding."""
+    inter = intersection_pairs(a, b)
+    union = area(a) + area(b) - inter
+    return np.asarray(inter / union)
+
+
+def intersection_pairs(a: F64, b: F64) -> F64:
+    """(N,) area shared by a[i] and b[i]: Sutherland-Hodgman clipping, vectorised over the pairs."""
+    if len(a) == 0:
+        return np.zeros(0)
+    origin = a[:, None, :2]  # clip near the origin: large map coordinates would eat the digits
+    polygon = np.zeros((len(a), _MAX_VERTICES + 4, 2))
+    polygon[:, :4] = corners(a) - origin
+    count = np.full(len(a), 4)
+    clip = corners(b) - origin
+    for edge in range(4):
+        polygon, count = _clip(polygon, count, clip[:, edge], clip[:, (edge + 1) % 4])
+    return _shoelace(polygon, count)
+
+
+def _clip(polygon: F64, count: NDArray[np.int64], start: F64, end: F64) -> tuple[F64, NDArray[np.int64]]:
+    """Keep of each polygon what lies on the inner side of its own line start -> end."""
+    n, slots, _ = polygon.shape
+    index = np.arange(slots)
+    used = index < count[:, None]
+    following = np.where(index + 1 < count[:, None], index + 1, 0)
+    after = np.take_along_axis(polygon, following[..., None], axis=1)
+    direction = (end - start)[:, None]
+    side = _cross(direction, polygon - start[:, None])
+    side_after = np.take_along_axis(side, following, axis=1)
+    inside, inside_after = side >= 0, side_after >= 0
+    crossing = used & (inside != inside_after)
+    gap = np.where(crossing, side - side_after, 1.0)
+    cut = polygon + (side / gap)[..., None] * (after - polygon)
+    # each vertex yields itself when inside, then the crossing of its edge when there is one
+    points = np.stack([polygon, cut], axis=2).reshape(n, 2 * slots, 2)
+    keep = np.stack([used & inside, crossing], axis=2).reshape(n, 2 * slots)
+    order = np.argsort(~keep, axis=1, kind="stable")[:, :slots]
+    return np.take_along_axis(points, order[..., None], axis=1), keep.sum(axis=1)
+
+
+def _cross(a: F64, b: F64) -> F64:
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+
+
+def _shoelace(polygon: F64, count: NDArray[np.int64]) -> F64:
+    index = np.arange(polygon.shape[1])
+    following = np.where(index + 1 < count[:, None], index + 1, 0)
+    after = np.take_along_axis(polygon, following[..., None], axis=1)
+    terms = np.where(index < count[:, None], _cross(polygon, after), 0.0)
+    return np.asarray(np.maximum(terms.sum(axis=1) / 2, 0.0))
+
+
+def candidate_pairs(a: F64, b: F64) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices (i, j) of every pair whose axis-aligned hulls meet, sorted by (i, j); memory grows with the pairs, not N x M."""
+    none = np.zeros(0, np.int64)
+    if len(a) == 0 or len(b) == 0:
+        return none, none
+    low_a, high_a = _hulls(a)
+    low_b, high_b = _hulls(b)
+    order = np.argsort(low_b[:, 0], kind="stable")
+    starts, widest = low_b[order, 0], float((high_b - low_b)[:, 0].max())
+    first = np.searchsorted(starts, low_a[:, 0] - widest, side="left")
+    last = np.searchsorted(starts, high_a[:, 0], side="right")
+    i = np.repeat(np.arange(len(a)), last - first)
+    within = np.arange(len(i)) - np.repeat(np.cumsum(last - first) - (last - first), last - first)
+    j = order[np.repeat(first, last - first) + within]
+    meet = ((low_a[i] <= high_b[j]) & (low_b[j] <= high_a[i])).all(axis=1)
+    i, j = i[meet], j[meet]
+    by_pair = np.lexsort((j, i))
+    return i[by_pair], j[by_pair]
+
+
+def _hulls(boxes: F64) -> tuple[F64, F64]:
+    ring = corners(boxes)
+    return ring.min(axis=1), ring.max(axis=1)
+
+
+def iou_matrix(a: F64, b: F64) -> F64:
+    """(N, M) IoU; computed only where hulls meet."""
+    out = np.zeros((len(a), len(b)))
+    i, j = candidate_pairs(a, b)
+    out[i, j] = iou_pairs(a[i], b[j])
+    return out
+
+
+def nms(boxes: F64, scores: NDArray[np.floating], threshold: float, groups: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
+    """Indices kept by greedy suppression on oriented IoU, best first; equal scores go by (y, x).
+
+    Args:
+        boxes: (N, 5).
+        scores: (N,).
+        threshold: a box is dropped when its IoU with a kept box is greater.
+        groups: (N,) suppression happens inside a group only (a class, say).
+    """
+    order = np.lexsort((boxes[:, 0], boxes[:, 1], -np.asarray(scores, np.float64)))
+    ranked = boxes[order]
+    i, j = candidate_pairs(ranked, ranked)
+    later = i < j
+    if groups is not None:
+        later &= groups[order][i] == groups[order][j]
+    i, j = i[later], j[later]
+    clash = iou_pairs(ranked[i], ranked[j]) > threshold
+    i, j = i[clash], j[clash]
+    keep = np.ones(len(boxes), np.bool_)
+    ends = np.searchsorted(i, np.arange(len(boxes)), side="right")
+    begins = np.searchsorted(i, np.arange(len(boxes)), side="left")
+    for rank in np.unique(i):
+        if keep[rank]:
+            keep[j[begins[rank] : ends[rank]]] = False
+    return np.asarray(order[keep])

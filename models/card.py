@@ -1,0 +1,114 @@
+"""Model cards: what a weight file is, where it may be used, how well it does. One YAML file beside the weights."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.detector import CLASSES, GsdRange
+from pipeline.errors import ModelError
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Precision and recall of one class in one GSD bin, from `n` labelled objects (METHOD 5, E1)."""
+
+    cls: str
+    gsd_low: float
+    gsd_high: float
+    precision: float
+    recall: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One shipped or trained head.
+
+    Attributes:
+        name: name and version.
+        weights: the safetensors file.
+        sha256: its digest.
+        classes: class names in the order of the heatmaps.
+        subtypes: number of subtype logits.
+        gsd: accepted native GSD and working GSD.
+        thresholds: shipped score threshold per class.
+        calibration: measured precision and recall per class and GSD bin.
+        text: everything else: data, licence, figures, failures.
+    """
+
+    name: str
+    weights: Path
+    sha256: str
+    classes: tuple[str, ...]
+    subtypes: int
+    gsd: GsdRange
+    thresholds: dict[str, float]
+    calibration: tuple[Calibration, ...]
+    text: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "Card":
+        """Read a card.
+
+        Raises:
+            ModelError: the card is missing, malformed, or names a class that yardwatch does not know.
+        """
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            card = cls(
+                name=data["name"],
+                weights=path.parent / data["weights"],
+                sha256=data["sha256"],
+                classes=tuple(data["classes"]),
+                subtypes=int(data["subtypes"]),
+                gsd=GsdRange(*data["native_gsd_m"], data["working_gsd_m"]),
+                thresholds={k: float(v) for k, v in data["thresholds"].items()},
+                calibration=tuple(Calibration(**row) for row in data.get("calibration", [])),
+                text={k: data[k] for k in ("data", "figures", "fails", "licence") if k in data},
+            )
+        except OSError as error:
+            raise ModelError(f"{path}: no such model card", "A card lies beside its weights; see models/weights.") from error
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{path}: the model card is malformed ({error})", "Compare it with a shipped card.") from error
+        unknown = set(card.classes) - set(CLASSES)
+        if unknown:
+            raise ModelError(f"{path}: unknown classes {sorted(unknown)}", f"Known are {', '.join(CLASSES)}.")
+        return card
+
+    def verify(self) -> None:
+        """Compare the weight file with the card.
+
+        Raises:
+            ModelError: the file is missing or is not the one the card describes.
+        """
+        if not self.weights.is_file():
+            raise ModelError(f"{self.weights}: the weights are missing", "Restore the file or train it again.")
+        found = hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        if found != self.sha256:
+            raise ModelError(f"{self.weights}: is not the file its card describes (sha256 {found[:12]}...)", "Restore it.")
+
+
+def find(name_or_path: str | Path) -> tuple[Card, ...]:
+    """The cards behind a name: ``default`` is every shipped head.
+
+    Raises:
+        ModelError: nothing of that name ships, or the file has no card.
+    """
+    shipped = sorted(WEIGHTS.glob("*.yaml"))
+    if name_or_path == "default":
+        if not shipped:
+            raise ModelError(f"{WEIGHTS}: no weights are installed", "Train some with `make train`.")
+        return tuple(Card.read(p) for p in shipped)
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors":
+        return (Card.read(path.with_suffix(".yaml")),)
+    matching = [p for p in shipped if p.stem == str(name_or_path)]
+    if not matching:
+        names = ", ".join(["default", *(p.stem for p in shipped)])
+        raise ModelError(f"model '{name_or_path}' is not known", f"Shipped are {names}; or give a .safetensors file.")
+    return (Card.read(matching[0]),)

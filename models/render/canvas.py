@@ -1,0 +1,177 @@
+"""A ground raster that is painted in metres: flat polygons, bodies with height, walls and cast shadow, then a sensor."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Colour = tuple[float, float, float]
+
+_SUBPIXEL = 4  # fractional bits of polygon corners in cv2: 1/16 px
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Sun and view.
+
+    Attributes:
+        shadow: (2,) metres of shadow per metre of height, away from the sun, x right y down; |shadow| = 1 / tan(elevation).
+        lean: (2,) metres of roof displacement per metre of height; |lean| = tan(off-nadir).
+        depth: what a shadow leaves of the light, 0..1.
+    """
+
+    shadow: F64
+    lean: F64
+    depth: float
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> "Light":
+        """Sun 20-65 deg high (METHOD 4.5), view up to 28 deg off nadir."""
+        elevation, azimuth = rng.uniform(20, 65), rng.uniform(0, 2 * np.pi)
+        off_nadir, view = np.radians(min(28.0, abs(rng.normal(0, 12)))), rng.uniform(0, 2 * np.pi)
+        towards = np.array([np.cos(azimuth), np.sin(azimuth)])
+        leaning = np.array([np.cos(view), np.sin(view)])
+        return Light(towards / np.tan(np.radians(elevation)), leaning * np.tan(off_nadir), rng.uniform(0.25, 0.55))
+
+
+def rectangle(cx: float, cy: float, length: float, width: float, theta: float) -> F64:
+    """(4, 2) corners in metres."""
+    u = np.array([np.cos(theta), np.sin(theta)]) * length / 2
+    v = np.array([-np.sin(theta), np.cos(theta)]) * width / 2
+    return np.array([cx, cy]) + np.array([-u - v, u - v, u + v, -u + v])
+
+
+@dataclass
+class Canvas:
+    """A picture in the making, and its labels.
+
+    Attributes:
+        size: side in pixels.
+        gsd_m: metres per pixel.
+        rng: the only source of chance.
+        light: sun and view.
+        image: (size, size, 3) float32, 0..1 and above.
+        water: (3,) colour of the open water, where the scene has any.
+    """
+
+    size: int
+    gsd_m: float
+    rng: np.random.Generator
+    light: Light
+    image: F32 = field(init=False)
+    water: F32 = field(default_factory=lambda: np.ones(3, np.float32))
+    labels: list[tuple[F64, int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.image = np.zeros((self.size, self.size, 3), np.float32)
+
+    @property
+    def extent_m(self) -> float:
+        """Side in metres."""
+        return self.size * self.gsd_m
+
+    def _mask(self, polygons: list[F64]) -> tuple[slice, slice, F32] | None:
+        """Anti-aliased cover of metre polygons on the pixels around them."""
+        px = [p / self.gsd_m for p in polygons]
+        every = np.concatenate(px)
+        x0, y0 = np.maximum(np.floor(every.min(axis=0)).astype(int) - 1, 0)
+        x1, y1 = np.minimum(np.ceil(every.max(axis=0)).astype(int) + 2, self.size)
+        if x0 >= x1 or y0 >= y1:
+            return None
+        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        for p in px:
+            points = np.round((p - (x0, y0) - 0.5) * 2**_SUBPIXEL).astype(np.int32)
+            cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, _SUBPIXEL)
+        return slice(y0, y1), slice(x0, x1), mask.astype(np.float32) / 255
+
+    def fill(self, polygon: F64, colour: Colour, alpha: float = 1.0, grain: float = 0.0) -> None:
+        """Paint a metre polygon; `grain` is the spread of a per-pixel brightness texture."""
+        found = self._mask([polygon])
+        if found is None:
+            return
+        rows, columns, mask = found
+        paint = np.asarray(colour, np.float32) * np.ones((*mask.shape, 1), np.float32)
+        if grain:
+            paint = paint * (1 + self.rng.normal(0, grain, (*mask.shape, 1)).astype(np.float32))
+        cover = (mask * alpha)[..., None]
+        self.image[rows, columns] += cover * (paint - self.image[rows, columns])
+
+    def darken(self, polygon: F64, leave: float) -> None:
+        """Multiply what lies under a metre polygon by `leave`: a shadow keeps the texture beneath it."""
+        found = self._mask([polygon])
+        if found is None:
+            return
+        rows, columns, mask = found
+        self.image[rows, columns] *= (1 - mask * (1 - leave))[..., None]
+
+    def line(self, points: F64, width_m: float, colour: Colour, alpha: float = 1.0) -> None:
+        """Paint a polyline of metres with a width in metres; thinner than a pixel is fainter, not wider."""
+        px = width_m / self.gsd_m
+        thick = max(1, round(px))
+        mask = np.zeros((self.size, self.size), np.uint8)
+        scaled = np.round((points / self.gsd_m - 0.5) * 2**_SUBPIXEL).astype(np.int32)
+        cv2.polylines(mask, [scaled], False, 255, thick, cv2.LINE_AA, _SUBPIXEL)
+        cover = (mask.astype(np.float32) / 255 * alpha * min(1.0, px / thick))[..., None]
+        self.image += cover * (np.asarray(colour, np.float32) - self.image)
+
+    def shadow(self, base: F64, height: float, lifted: float = 0.0) -> None:
+        """Cast the shadow of a prism on the ground."""
+        near, far = base + self.light.shadow * lifted, base + self.light.shadow * (lifted + height)
+        self.darken(_hull(near, far), self.light.depth)
+
+    def prism(self, base: F64, height: float, roof: Colour, wall: Colour, lifted: float = 0.0) -> F64:
+        """Walls and roof of a body; returns the roof outline as seen (leaned), which is what an annotator draws."""
+        low, high = base + self.light.lean * lifted, base + self.light.lean * (lifted + height)
+        self.fill(_hull(low, high), wall, grain=0.03)
+        self.fill(high, roof, grain=0.03)
+        return high
+
+    def label(self, outline: F64, cls: int, subtype: int = 0) -> None:
+        """Remember an object by its outline in metres."""
+        self.labels.append((outline, cls, subtype))
+
+    def mottle(self, scale_m: float, amount: float) -> None:
+        """Smooth brightness variation of the whole ground."""
+        cells = max(2, int(self.extent_m / scale_m) + 2)
+        coarse = self.rng.normal(0, amount, (cells, cells)).astype(np.float32)
+        self.image *= 1 + cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_CUBIC)[..., None]
+
+    def grain(self, amount: float) -> None:
+        """Pixel-scale texture of the ground."""
+        self.image *= 1 + self.rng.normal(0, amount, (self.size, self.size, 1)).astype(np.float32)
+
+
+def _hull(a: F64, b: F64) -> F64:
+    points = np.concatenate([a, b]).astype(np.float32)
+    return np.asarray(cv2.convexHull(points)[:, 0], np.float64)
+
+
+def sense(image: F32, rng: np.random.Generator, coarsen: float) -> F32:
+    """The sensor: MTF blur and sampling `coarsen` times coarser than the canvas, noise, tone curve, haze, 8 bits.
+
+    The result has the canvas's size again (resampled), as the loader does with an image coarser than the working GSD.
+    """
+    sigma = 0.45 * coarsen + rng.uniform(0.0, 0.35)
+    out = cv2.GaussianBlur(image, (0, 0), sigma)
+    small = max(8, round(image.shape[0] / coarsen))
+    if small < image.shape[0]:
+        out = cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA)
+    if rng.random() < 0.4:  # unsharp mask of display products
+        out = out + rng.uniform(0.2, 0.9) * (out - cv2.GaussianBlur(out, (0, 0), 1.2))
+    out = np.clip(out, 0, None) ** rng.uniform(0.8, 1.25) * rng.uniform(0.35, 1.35)
+    out = out + rng.uniform(0.0, 0.12) * (rng.random() < 0.6)  # haze
+    out = out * (1 + rng.normal(0, 0.05, 3)).astype(np.float32)
+    if rng.random() < 0.15:  # panchromatic
+        out = np.repeat(out.mean(axis=2, keepdims=True), 3, axis=2)
+    out = out + rng.normal(0, rng.uniform(0.002, 0.018), out.shape)
+    byte = np.clip(out * 255, 0, 255).astype(np.uint8)
+    if rng.random() < 0.5:
+        ok, code = cv2.imencode(".jpg", byte, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 95))])
+        assert ok
+        byte = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+    if byte.shape[0] != image.shape[0]:
+        byte = np.asarray(cv2.resize(byte, image.shape[1::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
+    return byte.astype(np.float32) / 255

@@ -1,0 +1,191 @@
+"""Bodies: railcars, containers, lorries, hulls, with the dimensions of METHOD 4."""
+
+import numpy as np
+
+from models.render.canvas import Canvas, Colour, F64, rectangle
+
+CONTAINER, RAILCAR, VESSEL = 0, 1, 2
+
+CONTAINER_SIZES = ((6.058, 2.591), (12.192, 2.591), (12.192, 2.896), (13.716, 2.896))
+"""Length and height of 20 ft, 40 ft, 40 ft high cube and 45 ft boxes (METHOD 4.1); every box is 2.438 m wide."""
+CONTAINER_WIDTH = 2.438
+
+CARS: dict[str, tuple[int, tuple[float, float], float, float]] = {
+    # name: index in models.SUBTYPES, length over body m (METHOD 4.2, less 0.8-1.9 m of couplings), width m, height m
+    "boxcar": (1, (12.5, 22.0), 2.9, 4.2),
+    "gondola": (2, (9.5, 15.0), 3.0, 3.2),
+    "flat": (3, (12.5, 20.0), 2.8, 1.3),
+    "container_flat": (4, (12.5, 19.5), 2.7, 1.2),
+    "tank": (5, (9.8, 16.5), 2.9, 4.2),
+    "hopper": (6, (10.5, 15.5), 3.0, 4.2),
+    "locomotive": (7, (15.5, 19.5), 2.9, 4.2),
+    "passenger": (8, (23.5, 26.0), 2.8, 4.1),
+}
+
+FLEET: tuple[Colour, ...] = (
+    (0.44, 0.20, 0.17), (0.50, 0.28, 0.20), (0.18, 0.26, 0.38), (0.22, 0.36, 0.48), (0.18, 0.33, 0.29),
+    (0.66, 0.66, 0.64), (0.78, 0.78, 0.76), (0.45, 0.47, 0.48), (0.56, 0.40, 0.22), (0.34, 0.23, 0.23), (0.34, 0.42, 0.46),
+)  # fmt: skip
+"""Paints of box fleets: oxide reds, blues, green, reefer white, greys, orange, maroon, pale blue."""
+CAR_PAINT: tuple[Colour, ...] = (
+    (0.38, 0.25, 0.18), (0.30, 0.22, 0.18), (0.26, 0.30, 0.42), (0.42, 0.44, 0.46), (0.72, 0.72, 0.70), (0.50, 0.22, 0.17),
+    (0.22, 0.23, 0.24), (0.48, 0.41, 0.32), (0.30, 0.40, 0.42), (0.56, 0.45, 0.36), (0.33, 0.32, 0.31),
+)  # fmt: skip
+
+
+def vary(rng: np.random.Generator, colour: Colour, spread: float = 0.12) -> Colour:
+    """A weathered version of a paint."""
+    bright = 1 + rng.normal(0, spread)
+    r, g, b = (max(0.02, c * bright * (1 + rng.normal(0, spread / 3))) for c in colour)
+    return r, g, b
+
+
+def shade(colour: Colour, factor: float) -> Colour:
+    """Darker or brighter."""
+    r, g, b = (c * factor for c in colour)
+    return r, g, b
+
+
+def container(c: Canvas, x: float, y: float, theta: float, length: float, colour: Colour, low: float, top: float) -> None:
+    """One visible top at height `top`, walls down to `low`; labelled."""
+    base = rectangle(x, y, length, CONTAINER_WIDTH, theta)
+    roof = c.prism(base, top - low, colour, shade(colour, 0.45), low)
+    if c.rng.random() < 0.5:  # corrugation and end frames
+        for side in (-1, 1):
+            end = rectangle(x + side * np.cos(theta) * (length / 2 - 0.15), y + side * np.sin(theta) * (length / 2 - 0.15),
+                            0.3, CONTAINER_WIDTH, theta) + c.light.lean * top  # fmt: skip
+            c.fill(end, shade(colour, 0.75), 0.7)
+    c.label(roof, CONTAINER)
+
+
+def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: float, paint: Colour, loaded: bool) -> None:
+    """One body on a track; a wagon that carries boxes is one railcar and its boxes are containers."""
+    index, _, width, height = CARS[kind]
+    base = rectangle(x, y, length, width, theta)
+    c.shadow(base, height)
+    roof = c.prism(base, height, paint, shade(paint, 0.4))
+    up = c.light.lean * height
+    along = np.array([np.cos(theta), np.sin(theta)])
+
+    def piece(at: float, long: float, wide: float, across: float = 0.0) -> F64:
+        centre = np.array([x, y]) + along * at + np.array([-along[1], along[0]]) * across + up
+        return rectangle(float(centre[0]), float(centre[1]), long, wide, theta)
+
+    if kind in {"boxcar", "passenger"}:
+        c.fill(piece(0, length, width * 0.5), shade(paint, 1.15), 0.8)
+        for at in np.arange(-length / 2 + 1, length / 2, c.rng.uniform(1.5, 4)):
+            c.fill(piece(float(at), 0.25, width), shade(paint, 0.8), 0.5)
+    elif kind == "gondola":
+        inside = (0.12, 0.11, 0.10) if not loaded else vary(c.rng, (0.35, 0.30, 0.25), 0.4)
+        c.fill(piece(0, length - 0.7, width - 0.6), inside, 0.9, grain=0.12 if loaded else 0.05)
+        if not loaded:
+            c.darken(piece(0, length - 0.7, width * 0.35, (width * 0.25) * (1 if c.light.shadow[1] > 0 else -1)), 0.6)
+    elif kind == "tank":
+        for across, tone in ((-0.36, 0.55), (-0.2, 0.85), (0.0, 1.2), (0.2, 0.9), (0.36, 0.6)):
+            c.fill(piece(0, length, width * 0.2, across * width), shade(paint, tone), 0.9)
+        c.fill(piece(0, 1.4, 1.2), shade(paint, 0.6), 0.8)
+    elif kind == "hopper":
+        hatches = int(c.rng.integers(2, 5))
+        for at in np.linspace(-length / 2, length / 2, hatches + 2)[1:-1]:
+            c.fill(piece(float(at), length / (hatches + 2), width * 0.55), shade(paint, 0.6), 0.8)
+    elif kind == "locomotive":
+        c.fill(piece(0, length * 0.8, width * 0.45), (0.25, 0.25, 0.26), 0.8)
+        for at in c.rng.uniform(-length / 2.5, length / 2.5, 4):
+            c.fill(piece(float(at), 1.2, 1.2), vary(c.rng, (0.3, 0.3, 0.3), 0.4), 0.8)
+    elif kind == "flat" and loaded:
+        c.fill(piece(0, length * c.rng.uniform(0.5, 0.95), width * 0.8), vary(c.rng, (0.4, 0.36, 0.3), 0.4), 0.9, grain=0.1)
+    c.label(roof, RAILCAR, index)
+    if kind == "container_flat" and loaded:
+        _boxes_on_wagon(c, x, y, theta, length, height)
+
+
+def _boxes_on_wagon(c: Canvas, x: float, y: float, theta: float, length: float, deck: float) -> None:
+    sizes = [6.058, 12.192] if length >= 12.6 else [6.058]
+    size = float(c.rng.choice(sizes))
+    number = max(1, int((length + 0.2) // (size + 0.1)))
+    start = -(number * (size + 0.1) - 0.1) / 2 + size / 2
+    for k in range(number):
+        if c.rng.random() < 0.85:
+            at = start + k * (size + 0.1)
+            bx, by = x + at * np.cos(theta), y + at * np.sin(theta)
+            c.shadow(rectangle(bx, by, size, CONTAINER_WIDTH, theta), 2.6, deck)
+            container(c, bx, by, theta, size, vary(c.rng, FLEET[c.rng.integers(len(FLEET))]), deck, deck + 2.6)
+
+
+def lorry(c: Canvas, x: float, y: float, theta: float, boxed: bool) -> None:
+    """Tractor and trailer; with a box on it the box is a container, without it nothing is labelled."""
+    length = float(c.rng.choice([12.4, 13.6]))
+    base = rectangle(x, y, length, 2.5, theta)
+    c.shadow(base, 3.8 if not boxed else 1.2)
+    cab = rectangle(x + np.cos(theta) * (length / 2 + 1.6), y + np.sin(theta) * (length / 2 + 1.6), 2.2, 2.4, theta)
+    if c.rng.random() < 0.6:
+        c.shadow(cab, 3.0)
+        c.prism(cab, 3.0, vary(c.rng, (0.6, 0.6, 0.6), 0.4), (0.2, 0.2, 0.2))
+    if boxed:
+        size = float(c.rng.choice([6.058, 12.192]))
+        c.prism(base, 1.2, (0.2, 0.2, 0.2), (0.15, 0.15, 0.15))
+        c.shadow(rectangle(x, y, size, CONTAINER_WIDTH, theta), 2.6, 1.2)
+        container(c, x, y, theta, size, vary(c.rng, FLEET[c.rng.integers(len(FLEET))]), 1.2, 3.8)
+    else:
+        c.prism(base, 3.9, vary(c.rng, (0.8, 0.8, 0.8), 0.15), (0.4, 0.4, 0.4))
+
+
+def car(c: Canvas, x: float, y: float, theta: float) -> None:
+    """A passenger car."""
+    base = rectangle(x, y, c.rng.uniform(3.8, 5.0), 1.8, theta)
+    c.shadow(base, 1.5)
+    paint = vary(c.rng, (0.5, 0.5, 0.5), 0.6)
+    c.prism(base, 0.9, paint, shade(paint, 0.6))
+    c.fill(rectangle(x, y, 2.2, 1.5, theta) + c.light.lean * 1.5, shade(paint, 0.6), 0.7)
+
+
+def hull_outline(x: float, y: float, length: float, beam: float, theta: float, bow: float = 0.16) -> F64:
+    """(7, 2) outline with a pointed bow and a slightly narrowed stern."""
+    a, b = length / 2, beam / 2
+    local = np.array(
+        [[-a, -b * 0.85], [-a * 0.9, -b], [a - bow * length, -b], [a, 0], [a - bow * length, b], [-a * 0.9, b], [-a, b * 0.85]]
+    )
+    cos, sin = np.cos(theta), np.sin(theta)
+    return np.asarray(local @ np.array([[cos, sin], [-sin, cos]]) + (x, y))
+
+
+def vessel(c: Canvas, x: float, y: float, length: float, theta: float, kind: str, boxes: bool = False) -> None:
+    """A ship with hull shadow, deck, hatches or boxes, and superstructure aft; L/B 5-7.5."""
+    rng = c.rng
+    beam = float(np.clip(length / rng.uniform(5.2, 7.4), 5, 60))
+    outline = hull_outline(x, y, length, beam, theta, rng.uniform(0.06, 0.2))
+    side = min(12.0, 3 + length / 30)
+    c.shadow(outline, side)
+    deck = vary(rng, [(0.45, 0.18, 0.14), (0.35, 0.37, 0.38), (0.22, 0.36, 0.30), (0.55, 0.53, 0.5), (0.25, 0.27, 0.33), (0.7, 0.7, 0.68)][rng.integers(6)], 0.2)
+    c.prism(outline, side, deck, shade(deck, 0.5))
+    up = c.light.lean * side
+    along, across = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    house_at = rng.uniform(0.32, 0.42) * (-1 if rng.random() < 0.85 else 1)
+
+    def part(at: float, long: float, wide: float, off: float, colour: Colour, alpha: float = 1.0) -> None:
+        p = np.array([x, y]) + along * at * length + across * off * beam + up
+        c.fill(rectangle(float(p[0]), float(p[1]), long, wide, theta), colour, alpha, grain=0.04)
+
+    if kind == "container":
+        row = max(6.3, c.gsd_m * 1.0)
+        for at in np.arange(-0.45 * length, 0.36 * length, 12.6 if length > 90 else row):
+            if abs(at / length - house_at) < 0.06 or rng.random() < 0.12:
+                continue
+            for off in np.arange(-0.5 * beam + 1.4, 0.5 * beam - 1.2, 2.5):
+                p = np.array([x, y]) + along * at + across * off
+                size, tiers = (12.19, rng.integers(1, 5)) if length > 90 else (6.06, rng.integers(1, 3))
+                colour = vary(rng, FLEET[rng.integers(len(FLEET))])
+                if boxes:
+                    container(c, float(p[0]), float(p[1]), theta, size, colour, side, side + 2.6 * int(tiers))
+                else:
+                    c.fill(rectangle(float(p[0] + up[0]), float(p[1] + up[1]), size, 2.44, theta), colour)
+    elif kind == "bulk":
+        for at in np.linspace(-0.25, 0.36, max(3, int(length / 28))):
+            part(float(at), length * 0.07, beam * 0.6, 0, vary(rng, (0.55, 0.45, 0.35), 0.3))
+    elif kind == "tanker":
+        part(0.05, length * 0.75, max(1.2, beam * 0.06), 0, (0.6, 0.6, 0.6))
+        part(0.02, 3.0, beam * 0.8, 0, (0.6, 0.6, 0.6))
+    elif kind == "carrier":
+        part(0, length * 0.9, beam * 0.92, 0, vary(rng, (0.75, 0.75, 0.76), 0.1))
+    part(house_at, length * rng.uniform(0.06, 0.12), beam * rng.uniform(0.7, 0.95), 0, vary(rng, (0.85, 0.85, 0.84), 0.1))
+    c.label(outline + up, VESSEL)

@@ -1,0 +1,154 @@
+"""One network behind one call, whatever runs it: torch in fp32 or bf16, OpenVINO in fp32 or bf16."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from models import boxes as ob
+from models.card import Card, find
+from models.codec import decode
+from models.detector import CLASSES, Detections, GsdRange
+from models.network import HALO, STRIDE, YardNet
+from pipeline.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+F32 = NDArray[np.float32]
+NMS_IOU = 0.25
+"""Oriented IoU above which two boxes of a class are one object; bodies side by side do not overlap at all."""
+
+
+class Head:
+    """A `models.detector.Detector`: card, network, runtime."""
+
+    def __init__(self, card: Card, forward: Callable[[F32], F32], runtime: str) -> None:
+        self.card, self.runtime = card, runtime
+        self._forward = forward
+
+    @property
+    def name(self) -> str:
+        """Name and version."""
+        return self.card.name
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the weights."""
+        return self.card.sha256
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names it can return."""
+        return self.card.classes
+
+    @property
+    def gsd(self) -> GsdRange:
+        """Accepted native GSD and working GSD."""
+        return self.card.gsd
+
+    @property
+    def stride_px(self) -> int:
+        """Windows start on multiples of this."""
+        return STRIDE
+
+    @property
+    def halo_px(self) -> int:
+        """Context around a core."""
+        return HALO
+
+    def detect(
+        self, pixels: F32, valid: NDArray[np.bool_], thresholds: Mapping[str, float] | None = None
+    ) -> Detections:
+        """See `models.detector.Detector.detect`."""
+        assert pixels.shape[0] == 3
+        assert pixels.shape[1] % STRIDE == 0
+        assert pixels.shape[2] % STRIDE == 0
+        if not valid.any():
+            return Detections.empty()
+        maps = self._forward(pixels[None])[0]
+        n = len(self.classes)
+        heat = 1 / (1 + np.exp(-maps[:n]))
+        low = [(thresholds or {}).get(c, self.card.thresholds[c]) for c in self.classes]
+        boxes, scores, classes, (i, j) = decode(heat, maps[n : n + 6], np.array(low, np.float32))
+        index = np.array([CLASSES.index(c) for c in self.classes], np.uint8)[classes]
+        subtypes = maps[n + 6 :, i, j].argmax(axis=0) if self.card.subtypes else np.zeros(len(scores), np.int64)
+        subtypes = np.where(index == CLASSES.index("railcar"), subtypes, 0)
+        keep = ob.nms(boxes, scores, NMS_IOU, index)
+        return Detections.build(boxes[keep], scores[keep], index[keep], subtypes[keep])
+
+
+def load_heads(name_or_path: str | Path, runtime: str) -> tuple[Head, ...]:
+    """See `models.load`."""
+    return tuple(_load(card, runtime) for card in find(name_or_path))
+
+
+def _load(card: Card, runtime: str) -> Head:
+    card.verify()
+    net = YardNet(len(card.classes), card.subtypes)
+    try:
+        state = load_file(card.weights)
+        net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{card.weights}: does not fit the network", "Weights and code are of different versions.") from error
+    net.eval()
+    chosen = best_runtime() if runtime == "auto" else runtime
+    log.info("head %s runs on %s", card.name, chosen)
+    makers = {
+        "torch": lambda: _torch(net, bf16=False),
+        "torch-bf16": lambda: _torch(net, bf16=True),
+        "openvino": lambda: _openvino(net, "f32"),
+        "openvino-bf16": lambda: _openvino(net, "bf16"),
+    }
+    if chosen not in makers:
+        raise ModelError(f"runtime '{runtime}' is not known", f"Choose auto, {', '.join(makers)}.")
+    return Head(card, makers[chosen](), chosen)
+
+
+def cpu_flags() -> set[str]:
+    """Abilities of the CPU as Linux names them; empty where that cannot be read."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return set()
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("flags")]
+    return set(lines[0].split()) if lines else set()
+
+
+def best_runtime() -> str:
+    """bf16 only where the CPU has it (elsewhere it is emulated, five times slower: PERF 0); OpenVINO where it is installed."""
+    bf16 = bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
+    try:
+        import openvino  # noqa: F401 - only whether it is there
+    except ImportError:
+        return "torch-bf16" if bf16 else "torch"
+    return "openvino-bf16" if bf16 else "openvino"
+
+
+def _torch(net: YardNet, *, bf16: bool) -> Callable[[F32], F32]:
+    net = net.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def forward(x: F32) -> F32:
+        tensor = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return np.asarray(net(tensor).float().numpy(), np.float32)
+
+    return forward
+
+
+def _openvino(net: YardNet, precision: str) -> Callable[[F32], F32]:
+    try:
+        import openvino as ov
+    except ImportError as error:
+        raise ModelError("OpenVINO is not installed", "Install it with `pip install 'yardwatch[fast]'`.") from error
+    graph = ov.convert_model(net, example_input=torch.zeros(1, 3, 256, 256))
+    compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+
+    def forward(x: F32) -> F32:
+        return np.asarray(compiled(x)[0], np.float32)
+
+    return forward

@@ -1,0 +1,111 @@
+"""Compare two looks: register, normalise, difference in pixels and in objects."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models import Detections
+from pipeline.change.difference import Gain, difference, normalise
+from pipeline.change.objects import Look, look, match_objects
+from pipeline.change.records import Alignment, ChangeMap, ObjectChanges
+from pipeline.change.register import register, warp_tile
+from pipeline.config import ChangeSettings
+from pipeline.errors import ImageryError
+from pipeline.grid import Grid
+from pipeline.imagery.observed import Observed, Unseen
+from pipeline.imagery.scene import Scene, Tile
+from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
+
+OBJECT_HEIGHT_M = 4.0
+"""Height of a car or a box above its base (METHOD 4.5); times tan(off-nadir) it is the parallax a match must tolerate."""
+UNKNOWN_PARALLAX_M = 0.7
+"""Parallax of 4 m at 10 degrees off nadir, where no view angle is published (METHOD 4.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairChange:
+    """Everything that two looks say together.
+
+    Attributes:
+        alignment: how the after look lies on the before look.
+        gain: radiometry of after to before.
+        change: pixel change on `grid`.
+        objects: fate of every object.
+        grid: the common grid.
+        before: pixels of the earlier look on `grid`.
+        after: pixels of the later look on `grid`, aligned, own radiometry.
+        before_boxes: objects of the earlier look on `grid`.
+        after_boxes: objects of the later look on `grid`, aligned.
+    """
+
+    alignment: Alignment
+    gain: Gain
+    change: ChangeMap
+    objects: ObjectChanges
+    grid: Grid
+    before: Tile
+    after: Tile
+    before_boxes: Look
+    after_boxes: Look
+
+
+def compare(
+    scenes: tuple[Scene, Scene],
+    detections: tuple[Detections, Detections],
+    observed: tuple[Observed, Observed],
+    settings: ChangeSettings,
+) -> PairChange:
+    """Compare an earlier and a later scene.
+
+    Raises:
+        ImageryError: the two do not meet, or only one of them has a CRS.
+    """
+    first, second = scenes
+    grid = common_grid(first, second)
+    if grid is None:
+        raise ImageryError(f"{first.id} and {second.id}: the two looks do not overlap", "Compare looks of one place.")
+    gsd_m = first.gsd_m * grid.pixel_size()[0] / first.grid.pixel_size()[0]
+    before, after = (
+        _masked(read_on_grid(s, first, grid), o, pixel_map(grid, frame(s, first)))
+        for s, o in zip(scenes, observed, strict=True)
+    )
+    alignment = register(before, after, settings.max_shift_m / gsd_m)
+    aligned = warp_tile(after, alignment.matrix) if alignment.applied else after
+    normalised, gain = normalise(before, aligned)
+    change = difference(before, normalised, settings.false_alarm_rate, settings.min_area_m2, gsd_m)
+    looks = _looks(scenes, detections, observed, grid, alignment)
+    tolerance = _parallax(first) + _parallax(second) + (alignment.residual_px if alignment.applied else 1.0) * gsd_m
+    objects = match_objects(*looks, gsd_m, tolerance)
+    return PairChange(alignment, gain, change, objects, grid, before, aligned, *looks)
+
+
+def _masked(tile: Tile, observed: Observed, to_scene: np.ndarray) -> Tile:
+    """The tile less the pixels that were not observed."""
+    ys, xs = np.mgrid[0 : tile.grid.height, 0 : tile.grid.width] + 0.5
+    points = np.stack([xs.ravel(), ys.ravel()], axis=1) @ to_scene[:, :2].T + to_scene[:, 2]
+    seen = (observed.seen_at(points) == Unseen.OBSERVED).reshape(tile.valid.shape)
+    valid = tile.valid & seen
+    return Tile(tile.core, tile.read, tile.pixels * valid, valid, tile.grid)
+
+
+def _looks(
+    scenes: tuple[Scene, Scene],
+    detections: tuple[Detections, Detections],
+    observed: tuple[Observed, Observed],
+    grid: Grid,
+    alignment: Alignment,
+) -> tuple[Look, Look]:
+    to_before, to_after = (pixel_map(frame(s, scenes[0]), grid) for s in scenes)
+    shift = np.vstack([alignment.matrix, [0, 0, 1]])
+    to_after = (shift @ np.vstack([to_after, [0, 0, 1]]))[:2]
+    back_before, back_after = (np.linalg.inv(np.vstack([m, [0, 0, 1]]))[:2] for m in (to_before, to_after))
+    sizes = [float(np.sqrt(abs(np.linalg.det(m[:, :2])))) for m in (to_before, to_after)]
+    return (
+        look(detections[0], to_before, sizes[0], observed[1], back_after),
+        look(detections[1], to_after, sizes[1], observed[0], back_before),
+    )
+
+
+def _parallax(scene: Scene) -> float:
+    angle = scene.view.off_nadir
+    return UNKNOWN_PARALLAX_M if angle is None else OBJECT_HEIGHT_M * float(np.tan(np.radians(angle)))

@@ -1,0 +1,186 @@
+"""From artefacts to the files a person opens: overlays, pairs, charts, tables, the report page, the manifest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import Detections
+from models.card import find
+from pipeline.activity.calls import ShipCall, ship_calls
+from pipeline.activity.estimate import in_zone
+from pipeline.activity.records import Alert, Estimate
+from pipeline.activity.tables import record
+from pipeline.imagery.catalog import stac_item
+from pipeline.imagery.scene import Scene
+from pipeline.review import export
+from pipeline.review.about import VERSION
+from pipeline.review.charts import count_chart
+from pipeline.review.report import PairView, Picture, ReportContext, SiteView, build_report
+from pipeline.run import codec, stages
+from pipeline.run.job import Job, SiteResult
+from pipeline.run.store import file_digest, publish
+
+
+def publish_all(job: Job, results: Sequence[SiteResult]) -> list[Alert]:
+    """Write every result below the run's output folder; files that have not changed are left alone.
+
+    Returns:
+        The verdict on the last look of every series.
+    """
+    out = job.run.output
+    alerts = [a for r in results for a in _alerts(r, "last")]
+    estimates = [e for r in results for e in stages.load_estimates(r.estimate)]
+    calls = [c for r in results for c in ship_calls(stages.load_estimates(r.estimate))]
+    _write(out / "estimates.csv", export.estimates_csv(estimates))
+    _write(out / "alerts.json", export.to_json([record(a) | {"wording": list(a.wording), "evidence": list(a.evidence)} for a in alerts]))
+    _write(out / "calls.json", export.to_json([_call(c) for c in calls]))
+    views = [_site_view(out, r) for r in results]
+    for result in results:
+        for look in result.looks:
+            for scene in look:
+                _write(out / "stac" / f"{scene.id}.json", export.to_json(stac_item(scene)))
+    _objects(job, results)
+    _write(out / "report.html", build_report(_context(job, views, results)))
+    manifest = job.manifest() | {"outputs": _digests(out)}
+    _write(out / "manifest.json", export.to_json(manifest))
+    with (out / "run.jsonl").open("a", encoding="utf-8") as log:
+        log.write(job.log_line())
+    return alerts
+
+
+def _write(path: Path, text: str) -> None:
+    """Write unless the file already says so: a second run leaves times of modification alone."""
+    if not path.is_file() or path.read_bytes() != text.encode():
+        export.write(path, text)
+
+
+def _digests(out: Path) -> dict[str, str]:
+    """SHA-256 of every result, by relative path."""
+    files = [p for p in out.rglob("*") if p.is_file() and "store" not in p.relative_to(out).parts]
+    return {str(p.relative_to(out)): file_digest(p) for p in sorted(files) if p.name not in {"manifest.json", "run.jsonl"}}
+
+
+def _alerts(result: SiteResult, which: str) -> list[Alert]:
+    return [codec.alert_from(r) for r in codec.read_json(result.judge / f"{which}.json")]
+
+
+def _call(call: ShipCall) -> dict[str, Any]:
+    times = {k: getattr(call, k) for k in ("last_empty", "first_seen", "last_seen", "first_empty")}
+    return {
+        "site": call.site,
+        "zone": call.zone,
+        "most": call.most,
+        "unseen_looks": call.unseen_looks,
+        "dwell_days": list(call.dwell_days),
+        **{k: None if v is None else v.isoformat() for k, v in times.items()},
+    }
+
+
+def _site_view(out: Path, result: SiteResult) -> SiteView:
+    site = result.site
+    estimates, every = stages.load_estimates(result.estimate), _alerts(result, "all")
+    last = _alerts(result, "last")
+    charts = {}
+    for alert in last:
+        key = (alert.estimate.zone, alert.estimate.zone_version, alert.estimate.cls)
+        series = [e for e in estimates if (e.zone, e.zone_version, e.cls) == key]
+        judged = [a for a in every if (a.estimate.zone, a.estimate.zone_version, a.estimate.cls) == key]
+        title = f"{alert.estimate.zone}: {alert.estimate.cls}s"
+        charts[title] = count_chart(series, [*judged[:-1], alert], title)
+        _write(out / "charts" / f"{site.id}-{alert.estimate.zone}-{alert.estimate.cls}.svg", charts[title])
+    looks = []
+    for look in result.looks:
+        for scene in look:
+            if scene.id in result.drawn:
+                link = f"overlays/{site.id}/{scene.id}.png"
+                publish(result.drawn[scene.id] / "overlay.png", out / link)
+                alt = f"{scene.id}, {scene.time:%Y-%m-%d}, {scene.sensor}"
+                small = Picture((result.drawn[scene.id] / "small.jpg").read_bytes(), "image/jpeg", link, alt)
+                looks.append((small, [e for e in estimates if scene.id in e.scene_ids]))
+    latest = _latest(result)
+    pairs = [_pair_view(out, site.id, a, b, folder) for a, b, folder in result.pairs]
+    return SiteView(site, last, charts, ship_calls(estimates), latest, looks[::-1], pairs[::-1])
+
+
+def _latest(result: SiteResult) -> Picture | None:
+    for look in reversed(result.looks):
+        scene = look[0]
+        if scene.id in result.drawn:
+            alt = f"Latest look: {scene.id}, {scene.time:%Y-%m-%d}, {scene.sensor}"
+            data = (result.drawn[scene.id] / "large.jpg").read_bytes()
+            return Picture(data, "image/jpeg", f"overlays/{result.site.id}/{scene.id}.png", alt)
+    return None
+
+
+def _pair_view(out: Path, site: str, before: Scene, after: Scene, folder: Path) -> PairView:
+    known = codec.read_json(folder / "pair.json")
+    alignment = codec.alignment_from(known["alignment"])
+    name = f"changes/{site}/{before.id}__{after.id}"
+    publish(folder / "pair.png", out / f"{name}.png")
+    publish(folder / "blink.gif", out / f"{name}.gif")
+    words = "Registered" if alignment.applied else "Not shifted"
+    words += f": dx {alignment.dx_px:.2f}, dy {alignment.dy_px:.2f} px, residual {alignment.residual_px:.2f} px; {alignment.reason}."
+    pictures = [
+        Picture((folder / f"{side}.jpg").read_bytes(), "image/jpeg", f"{name}.png", f"{side}: {scene.time:%Y-%m-%d}")
+        for side, scene in (("before", before), ("after", after))
+    ]
+    title = f"{before.time:%Y-%m-%d} to {after.time:%Y-%m-%d}"
+    return PairView(title, pictures[0], pictures[1], f"{name}.png", words, known["counts"])
+
+
+def _objects(job: Job, results: Sequence[SiteResult]) -> None:
+    """``detections.geojson`` and ``.parquet``: zone totals unless the run asks for single objects (METHOD 8b)."""
+    out, features, rows = job.run.output, [], []
+    for result in results:
+        estimates = stages.load_estimates(result.estimate)
+        for zone in result.site.zones:
+            mine = [e for e in estimates if (e.zone, e.zone_version) == (zone.id, zone.version)]
+            features.append(_zone_feature(result, zone.geometry, zone.key, mine))
+        for look in result.looks:
+            for scene in look:
+                detections = codec.load_detections(job.folders["detect", scene.id])
+                rows.append((scene, *_with_zones(job, result, scene, detections)))
+    pixel = any(r.site.crs == "pixel" for r in results)
+    if job.run.review.objects:
+        features = [
+            f | {"properties": f["properties"] | {"scene": s.id}}
+            for s, d, _ in rows
+            for f in export.detection_features(s, d)
+        ]
+    else:  # only objects inside zones, placed at their zone: rounding to the zone is the point
+        rows = [(s, d.take(np.array([bool(z) for z in zones], np.bool_)), [z for z in zones if z]) for s, d, zones in rows]
+    _write(out / "detections.geojson", export.collection(features, None if pixel else "EPSG:4326"))
+    table = out / "detections.parquet"
+    export.write(table, lambda path: export.detections_parquet(path, rows, objects=job.run.review.objects))
+
+
+def _zone_feature(result: SiteResult, geometry: dict[str, Any], key: str, estimates: Sequence[Estimate]) -> dict[str, Any]:
+    crs = None if result.site.crs == "pixel" else result.site.crs
+    looks = [{"time": e.time.isoformat(), "class": e.cls, "value": e.value, "exposure": round(e.exposure, 3)} for e in estimates]
+    properties = {"site": result.site.id, "zone": key, "looks": looks}
+    return {"type": "Feature", "geometry": export.lonlat(geometry, crs), "properties": properties}
+
+
+def _with_zones(job: Job, result: SiteResult, scene: Scene, detections: Detections) -> tuple[Detections, list[str]]:
+    zones = result.site.zones_on(scene.time.date())
+    shapes = stages.outlines(result.site, zones, scene, result.reference, job.folders["align", scene.id])
+    names = [""] * len(detections)
+    for key, outline in shapes.items():
+        for index in np.flatnonzero(in_zone(detections, outline)):
+            names[int(index)] = key
+    return detections, names
+
+
+def _context(job: Job, views: Sequence[SiteView], results: Sequence[SiteResult]) -> ReportContext:
+    credits_ = {f"{s.credit} {s.licence}".strip() for r in results for look in r.looks for s in look}
+    return ReportContext(
+        name=job.run.name,
+        sites=views,
+        skipped=sorted(job.skipped),
+        heads=[(c.name, ", ".join(c.classes), c.sha256) for c in find(job.run.model)],
+        settings=job.run.activity.model_dump(),
+        version=VERSION,
+        credits=sorted(c for c in credits_ if c),
+    )

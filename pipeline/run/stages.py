@@ -1,0 +1,226 @@
+"""The stages as data, and the work of each: artefact folders in, one artefact folder out. Nothing here knows what came before."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from shapely.geometry.base import BaseGeometry
+
+import models
+from models.card import find
+from pipeline.activity.estimate import LookView, estimate_zones
+from pipeline.activity.judge import judge
+from pipeline.activity.records import Estimate
+from pipeline.change.objects import counts
+from pipeline.change.pair import PairChange, compare
+from pipeline.change.records import Alignment
+from pipeline.change.register import IDENTITY, register
+from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings, Site, Zone
+from pipeline.detection.scene import detect_scene
+from pipeline.errors import ModelError
+from pipeline.imagery.clouds import observe
+from pipeline.imagery.observed import exposure
+from pipeline.imagery.place import shifted, to_scene_pixels
+from pipeline.imagery.scene import Scene
+from pipeline.imagery.tiles import read_decimated
+from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
+from pipeline.review import overlay
+from pipeline.run import codec
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the graph.
+
+    Attributes:
+        name: folder in the store.
+        version: rises when the output of the same input changes.
+        needs: stages whose artefacts it reads.
+        does: for the progress line.
+    """
+
+    name: str
+    version: int
+    needs: tuple[str, ...]
+    does: str
+
+
+STAGES = {
+    s.name: s
+    for s in (
+        Stage("observe", 1, (), "masking what cannot be seen"),
+        Stage("detect", 1, (), "finding objects"),
+        Stage("align", 1, (), "registering looks to the site's frame"),
+        Stage("estimate", 1, ("observe", "detect", "align"), "counting by zone"),
+        Stage("compare", 1, ("observe", "detect"), "comparing consecutive looks"),
+        Stage("judge", 1, ("estimate",), "testing against the baseline"),
+        Stage("draw", 1, ("observe", "detect", "align", "estimate"), "drawing overlays"),
+    )
+}
+
+
+@lru_cache(maxsize=2)  # a worker loads its weights once, not once a scene
+def _detectors(model: str, runtime: str) -> tuple[models.Detector, ...]:
+    return models.load(model, runtime)
+
+
+def do_observe(scene: Scene, folder: Path) -> None:
+    """Observation state of one scene."""
+    codec.save_observed(folder, observe(scene))
+
+
+def do_detect(scene: Scene, model: str, settings: DetectionSettings, folder: Path) -> None:
+    """Objects of one scene; a scene whose GSD no head accepts has none, and says why."""
+    try:
+        found = detect_scene(scene, _detectors(model, settings.runtime), settings)
+        codec.save_detections(folder, found.detections, found.skipped)
+    except ModelError as error:
+        if "no detector works here" not in str(error):
+            raise
+        codec.save_detections(folder, models.Detections.empty(), {"every head": str(error)})
+
+
+def do_align(scene: Scene, reference: Scene, settings: ChangeSettings, folder: Path) -> None:
+    """Where a scene lies in the frame that the site's outlines were drawn in; identity for that frame itself."""
+    alignment = Alignment(IDENTITY, 0.0, 0.0, 0.0, 1.0, False, "the site's own frame")
+    grid = common_grid(reference, scene)
+    if scene.id != reference.id and grid is None:
+        alignment = Alignment(IDENTITY, 0.0, 0.0, 0.0, 0.0, False, "does not overlap the site's frame")
+    elif scene.id != reference.id and grid is not None:
+        gsd_m = reference.gsd_m * grid.pixel_size()[0] / reference.grid.pixel_size()[0]
+        tiles = [read_on_grid(s, reference, grid) for s in (reference, scene)]
+        alignment = register(tiles[0], tiles[1], settings.max_shift_m / gsd_m)
+    codec.write_json(folder / "alignment.json", codec.alignment_record(alignment))
+
+
+def outlines(site: Site, zones: Sequence[Zone], scene: Scene, reference: Scene, align: Path) -> dict[str, BaseGeometry]:
+    """Zone key -> outline in scene pixels, moved by the scene's own alignment."""
+    alignment = codec.alignment_from(codec.read_json(align / "alignment.json"))
+    found = {}
+    grid = common_grid(reference, scene)
+    for zone in zones:
+        outline = to_scene_pixels(zone.shape, site, scene)
+        if outline is None:
+            continue
+        if alignment.applied and grid is not None:
+            to_common = np.vstack([pixel_map(frame(scene, reference), grid), [0, 0, 1]])
+            back = np.linalg.inv(np.vstack([alignment.matrix, [0, 0, 1]]))
+            outline = shifted(outline, (np.linalg.inv(to_common) @ back @ to_common)[:2])
+        found[zone.key] = outline
+    return found
+
+
+def do_estimate(
+    site: Site, reference: Scene, looks: Sequence[Sequence[Scene]], made: Mapping[tuple[str, str], Path], model: str, folder: Path
+) -> None:
+    """Numbers of every zone on every look. Where several scenes make a look, each zone takes the scene that saw most of it."""
+    calibration = [row for card in find(model) for row in card.calibration]
+    rows: list[Estimate] = []
+    for look in looks:
+        day = look[0].time.date()
+        zones = site.zones_on(day)
+        views = [_view(site, reference, scene, zones, made) for scene in look]
+        for zone in zones:
+            seeing = [v for v in views if zone.key in v.exposure]
+            if seeing:
+                best = max(seeing, key=lambda v: (v.exposure[zone.key][0], -v.gsd_m))
+                rows += estimate_zones(best, [zone], calibration)
+    codec.write_json(folder / "estimates.json", [codec.estimate_record(e) for e in rows])
+
+
+def _view(
+    site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], made: Mapping[tuple[str, str], Path]
+) -> LookView:
+    observed = codec.load_observed(made["observe", scene.id])
+    shapes = outlines(site, zones, scene, reference, made["align", scene.id])
+    return LookView(
+        site.id,
+        scene.time,
+        (scene.id,),
+        scene.gsd_m,
+        codec.load_detections(made["detect", scene.id]),
+        shapes,
+        {key: exposure(observed, outline) for key, outline in shapes.items()},
+    )
+
+
+def load_estimates(folder: Path) -> list[Estimate]:
+    """The artefact of `do_estimate`."""
+    return [codec.estimate_from(r) for r in codec.read_json(folder / "estimates.json")]
+
+
+def do_compare(pair: tuple[Scene, Scene], made: Mapping[tuple[str, str], Path], settings: ChangeSettings, folder: Path) -> None:
+    """Two consecutive looks: alignment, fates, pictures."""
+    first, second = pair
+    change = compare(
+        pair,
+        (codec.load_detections(made["detect", first.id]), codec.load_detections(made["detect", second.id])),
+        (codec.load_observed(made["observe", first.id]), codec.load_observed(made["observe", second.id])),
+        settings,
+    )
+    write_pair(pair, change, folder)
+
+
+def write_pair(pair: tuple[Scene, Scene], change: PairChange, folder: Path) -> None:
+    """``pair.json``, ``objects.npz``, ``pair.png``, ``blink.gif``, ``before.jpg``, ``after.jpg``."""
+    gsd_m = pair[0].gsd_m * change.grid.pixel_size()[0] / pair[0].grid.pixel_size()[0]
+    both, frames = overlay.draw_pair(
+        (change.before, change.after), (change.before_boxes, change.after_boxes), change.objects, pair, gsd_m
+    )
+    codec.save_objects(folder, change.objects)
+    codec.write_json(
+        folder / "pair.json",
+        {
+            "alignment": codec.alignment_record(change.alignment),
+            "counts": counts(change.objects),
+            "changed_share": float(change.change.changed.sum() / max(1, change.change.valid.sum())),
+            "gain": list(change.gain.gain),
+            "offset": list(change.gain.offset),
+        },
+    )
+    (folder / "pair.png").write_bytes(overlay.png(both))
+    (folder / "blink.gif").write_bytes(overlay.gif(frames))
+    for name, frame_image in zip(("before.jpg", "after.jpg"), frames, strict=True):
+        (folder / name).write_bytes(overlay.thumbnail(frame_image, 1000))
+
+
+def do_judge(estimates: Path, settings: ActivitySettings, folder: Path) -> None:
+    """Every look against its own past, and the last looks together."""
+    rows = load_estimates(estimates)
+    for which in ("last", "all"):
+        alerts = judge(rows, settings, which)  # type: ignore[arg-type]
+        codec.write_json(folder / f"{which}.json", [codec.alert_record(a) for a in alerts])
+
+
+def do_draw(
+    site: Site, scene: Scene, reference: Scene, made: Mapping[tuple[str, str], Path], estimates: Path, side: int, folder: Path
+) -> None:
+    """Overlay of one look."""
+    zones = site.zones_on(scene.time.date())
+    shapes = outlines(site, zones, scene, reference, made["align", scene.id])
+    values = {(e.zone, e.cls): e for e in load_estimates(estimates) if scene.id in e.scene_ids}
+    labelled = [(_label(z, values), shapes[z.key]) for z in zones if z.key in shapes]
+    factor = max(1.0, max(scene.grid.width, scene.grid.height) / side)
+    picture = overlay.draw_overlay(
+        read_decimated(scene, factor),
+        factor,
+        scene,
+        codec.load_detections(made["detect", scene.id]),
+        labelled,
+        codec.load_observed(made["observe", scene.id]),
+    )
+    (folder / "overlay.png").write_bytes(overlay.png(picture))
+    (folder / "small.jpg").write_bytes(overlay.thumbnail(picture, 460))
+    (folder / "large.jpg").write_bytes(overlay.thumbnail(picture, 1100))
+
+
+def _label(zone: Zone, values: Mapping[tuple[str, str], Estimate]) -> str:
+    words = []
+    for cls in zone.classes:
+        e = values.get((zone.id, cls))
+        if e is not None:
+            words.append("not observed" if e.value is None else f"{e.value:.0f}")
+    return f"{zone.id}: {', '.join(words)}" if words else zone.id
+
