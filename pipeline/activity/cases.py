@@ -17,6 +17,25 @@ CASES = ("tumangang", "rajin")
 """Names of the published cases."""
 
 
+STORIES = {
+    "tumangang": ("yard", "railcar", date(2023, 10, 5)),
+    "rajin": ("nk-pier", "vessel", date(2023, 11, 15)),
+}
+"""Zone, class and last day of the story that each case tells: METHOD 2.4, T1 and T6."""
+
+
+def story(name: str) -> list[Estimate]:
+    """The looks of a case's one series up to the day its analysts wrote about; the last one is the look under test.
+
+    Raises:
+        TableError: there is no such case.
+    """
+    looks = case(name)
+    zone, cls, last = STORIES[name]
+    chosen = (e for e in looks if (e.site, e.zone, e.cls) == (name, zone, cls) and e.time.date() <= last)
+    return sorted(chosen, key=lambda e: e.time)
+
+
 def case(name: str) -> list[Estimate]:
     """The looks of a published case.
 
@@ -43,7 +62,7 @@ def voyage_months() -> list[Period]:
     The report states October, the two quarters, February 2025 and the total. What is left of the total, 29 voyages in twelve
     months, is spread evenly over the periods that it does not state.
     """
-    rows = list(csv.DictReader(io.StringIO(_data("voyages.csv"))))
+    rows = list(csv.DictReader(io.StringIO(_data("voyages.tsv")), delimiter="\t"))
     *parts, total = [
         (date.fromisoformat(r["start"]), date.fromisoformat(r["end"]), r["voyages"]) for r in rows
     ]

@@ -1,36 +1,52 @@
-"""Numbers per zone and look, each with its estimator, interval and exposure (METHOD 5)."""
+"""Numbers per zone and look, each with its estimator, interval and exposure (METHOD 5).
+
+The estimator follows the GSD and is named in every number; where none works the estimate says so instead of being left out.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from shapely import contains_xy
 from shapely.geometry.base import BaseGeometry
 
-from models import CLASSES, Detections
+from models import Detections
 from models.card import Calibration
+from pipeline.activity.lengths import cars_from_strings, strings_on_lines
+from pipeline.activity.nb import Z90
 from pipeline.activity.records import Estimate
 from pipeline.config import Zone
+from pipeline.imagery.observed import Observed
 
 NO_VALUE_BELOW = 0.2
 """Exposure below which a zone has no value (METHOD 5)."""
+
 INTERVAL_ONLY_BELOW = 0.5
 """Exposure below which the interval may be used but the point not quoted (METHOD 5)."""
-Z90 = 1.645
-CAR_LENGTH_M = 14.0
-"""The conditional wagon of Russian train lists, for a mixed string (METHOD 4.2)."""
-CAR_LENGTH_SD_M, CAR_MIX_SD_M = 1.0, 1.6
-"""Which fleet (systematic), and spread within it (METHOD 5, E2)."""
-COUPLING_M = 1.1
-MAX_COUNT_GSD = {"railcar": 1.0, "container": 1.0, "vessel": 12.0}
-"""Coarsest GSD at which single objects of a class are counted."""
+
+COUNT_GSD_M = 0.8
+"""Coarsest GSD at which cars and boxes are counted one by one (METHOD 5, E1)."""
+
+LENGTH_GSD_M = 5.0
+"""Coarsest GSD at which metres of track become cars (METHOD 5, E2; METHOD 8c.3)."""
+
+HULL_GSD_M, COARSE_GSD_M = 5.0, 20.0
+"""Coarsest GSD of hulls with a length (E5), and of ships as a count (E6); METHOD 5."""
+
+UNKNOWN_RATE_SD = 0.15
+"""Standard deviation given to precision and recall where they were never measured. Ours: the published range of recall, 0.74 to
+0.96 (METHOD 8, R28), lies within it around one."""
+
+ANY_CALIBRATION = Calibration("", 0.0, 100.0, 1.0, 1.0, 0)
+"""Stands in where nothing was measured: the raw count, with `UNKNOWN_RATE_SD`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookView:
-    """What one look offers to counting.
+    """What one scene of a look offers to counting.
 
     Attributes:
         site: site id.
@@ -40,6 +56,8 @@ class LookView:
         detections: boxes in the pixels of the look's frame.
         outlines: zone key -> outline in the same pixels.
         exposure: zone key -> (observable fraction, what hides the rest).
+        centre_lines: zone key -> track centre lines in the same pixels, for occupied-track length.
+        observed: what of the ground the scene shows; needed only where several scenes make one look.
     """
 
     site: str
@@ -49,6 +67,8 @@ class LookView:
     detections: Detections
     outlines: Mapping[str, BaseGeometry]
     exposure: Mapping[str, tuple[float, str]]
+    centre_lines: Mapping[str, BaseGeometry] = field(default_factory=dict)
+    observed: Observed | None = None
 
 
 def in_zone(detections: Detections, outline: BaseGeometry) -> NDArray[np.bool_]:
@@ -57,85 +77,140 @@ def in_zone(detections: Detections, outline: BaseGeometry) -> NDArray[np.bool_]:
     return np.asarray(contains_xy(outline, centres[:, 0], centres[:, 1]), np.bool_)
 
 
-def estimate_zones(look: LookView, zones: Sequence[Zone], calibration: Sequence[Calibration]) -> list[Estimate]:
-    """Count every class of every zone on one look."""
-    found = []
+def estimate_zones(
+    look: LookView, zones: Sequence[Zone], calibration: Sequence[Calibration]
+) -> list[Estimate]:
+    """Estimate every class of every zone on one look.
+
+    Args:
+        look: detections, outlines and exposures in one pixel frame.
+        zones: zone versions that hold on the day of the look.
+        calibration: measured precision and recall per class and GSD bin.
+
+    Returns:
+        One estimate per zone and class, also where nothing could be seen or no estimator works; railcars by length give two,
+        cars and ``occupied_track_m``.
+    """
+    out: list[Estimate] = []
     for zone in zones:
-        share, hidden = look.exposure[zone.key]
         inside = look.detections.take(in_zone(look.detections, look.outlines[zone.key]))
         for cls in zone.classes:
-            found.append(_count(look, zone, cls, inside, share, hidden, calibration))
-    return found
+            out += _estimate(look, zone, cls, inside, calibration)
+    return out
 
 
-def _count(
-    look: LookView, zone: Zone, cls: str, inside: Detections, share: float, hidden: str, calibration: Sequence[Calibration]
-) -> Estimate:
-    common = {
-        "site": look.site,
-        "zone": zone.id,
-        "zone_version": zone.version,
-        "cls": cls,
-        "time": look.time,
-        "exposure": share,
-        "scene_ids": look.scene_ids,
-        "gsd_m": look.gsd_m,
-    }
-    estimator = "E5" if cls == "vessel" else "E1"
-    reason = hidden or "not observed"
-    if look.gsd_m > MAX_COUNT_GSD[cls]:
-        reason = f"{cls}s cannot be told apart at {look.gsd_m:.2g} m (limit {MAX_COUNT_GSD[cls]:g} m)"
-        return Estimate(**common, value=None, low=None, high=None, estimator=estimator, not_observed=reason)
-    if share < NO_VALUE_BELOW:
-        return Estimate(**common, value=None, low=None, high=None, estimator=estimator, not_observed=reason)
-    raw = int((inside.classes == CLASSES.index(cls)).sum())
-    value, low, high = corrected_count(raw, *rates(calibration, cls, look.gsd_m))
-    return Estimate(
-        **common,
-        value=value,
-        low=low,
-        high=high,
+def _estimate(
+    look: LookView, zone: Zone, cls: str, inside: Detections, calibration: Sequence[Calibration]
+) -> list[Estimate]:
+    share, hidden = look.exposure[zone.key]
+    estimator, refusal = choose_estimator(cls, look.gsd_m)
+    if estimator == "E2" and not refusal and zone.key not in look.centre_lines:
+        refusal = (
+            f"at {look.gsd_m:.2g} m cars are measured along track centre lines, and zone '{zone.id}' has none"
+        )
+    if not refusal and share < NO_VALUE_BELOW:
+        refusal = hidden or f"only {100 * share:.0f} % of the zone could be seen"
+    blank = Estimate(
+        site=look.site,
+        zone=zone.id,
+        zone_version=zone.version,
+        cls=cls,
+        time=look.time,
+        value=None,
+        low=None,
+        high=None,
+        exposure=share,
         estimator=estimator,
+        not_observed=refusal or "not yet estimated",
+        scene_ids=look.scene_ids,
+        gsd_m=look.gsd_m,
+    )
+    if refusal:
+        return [blank]
+    of_class = inside.of(cls)
+    seen = replace(
+        blank,
+        value=0.0,
+        low=0.0,
+        high=0.0,
+        not_observed="",
         interval_only=share < INTERVAL_ONLY_BELOW,
-        raw=raw,
+        raw=len(of_class),
+    )
+    if estimator == "E2":
+        return _by_length(seen, of_class, look.centre_lines[zone.key])
+    rates, note = calibration_for(calibration, cls, look.gsd_m)
+    value, low, high = corrected_count(len(of_class), rates)
+    return [replace(seen, value=value, low=low, high=high, note=note)]
+
+
+def choose_estimator(cls: str, gsd_m: float) -> tuple[str, str]:
+    """Estimator of METHOD 5 for a class at a GSD, and the reason why there is none (empty when there is one).
+
+    >>> choose_estimator("railcar", 3.0)
+    ('E2', '')
+    >>> choose_estimator("railcar", 10.0)[1]
+    'railcars cannot be told at 10 m per pixel (limit 5 m)'
+    """
+    if cls == "vessel":
+        estimator, limit = ("E5", COARSE_GSD_M) if gsd_m <= HULL_GSD_M else ("E6", COARSE_GSD_M)
+    elif cls == "railcar":
+        estimator, limit = ("E1", LENGTH_GSD_M) if gsd_m <= COUNT_GSD_M else ("E2", LENGTH_GSD_M)
+    else:
+        estimator, limit = "E1", COUNT_GSD_M
+    if gsd_m <= limit:
+        return estimator, ""
+    return estimator, f"{cls}s cannot be told at {gsd_m:.2g} m per pixel (limit {limit:g} m)"
+
+
+def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) -> tuple[Calibration, str]:
+    """The bin that holds the GSD; else the nearest bin of the class, or none at all, with a note that says so."""
+    bins = [row for row in calibration if row.cls == cls]
+    for row in bins:
+        if row.gsd_low <= gsd_m <= row.gsd_high:
+            return row, ""
+    if not bins:
+        return ANY_CALIBRATION, f"precision and recall of {cls}s were never measured"
+    nearest = min(bins, key=lambda row: min(abs(log(gsd_m / row.gsd_low)), abs(log(gsd_m / row.gsd_high))))
+    return (
+        nearest,
+        f"precision and recall were measured at {nearest.gsd_low:g} to {nearest.gsd_high:g} m only",
     )
 
 
-def rates(calibration: Sequence[Calibration], cls: str, gsd_m: float) -> tuple[float, float, int]:
-    """Precision, recall and sample size of the bin that holds the GSD; without one the only published pair (METHOD 8: R28)."""
-    for row in calibration:
-        if row.cls == cls and row.gsd_low <= gsd_m <= row.gsd_high:
-            return row.precision, row.recall, row.n
-    return 0.96, 0.74, 156
+def corrected_count(raw: int, rates: Calibration) -> tuple[float, float, float]:
+    """E1: ``N = n P / R`` with its 90 % interval (METHOD 5).
 
+    ``Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2)``, the last term from the number of labelled
+    objects behind P and R. The upper end is never below the number that would be missed altogether with probability 5 %.
 
-def corrected_count(raw: int, precision: float, recall: float, n: int = 10**9) -> tuple[float, float, float]:
-    """E1: N = n P / R with its 90 % interval (METHOD 5).
-
-    Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2), the last term from `n` labelled objects.
-
-    >>> [round(v) for v in corrected_count(73, 0.96, 0.96)]
-    [73, 69, 77]
+    >>> [round(v) for v in corrected_count(73, Calibration("railcar", 0.3, 0.8, 0.96, 0.96, 156))]
+    [73, 68, 78]
     """
+    precision, recall = max(rates.precision, 0.01), max(rates.recall, 0.01)
     value = raw * precision / recall
-    from_rates = ((1 - recall) / recall + (1 - precision) / precision) / n
-    variance = value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
-    half = Z90 * float(np.sqrt(variance))
-    return value, max(0.0, value - half), value + half
+    if rates.n > 0:
+        from_rates = ((1 - recall) / recall + (1 - precision) / precision) / rates.n
+    else:
+        from_rates = 2 * UNKNOWN_RATE_SD**2
+    variance = (
+        value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
+    )
+    half = Z90 * sqrt(variance)
+    missed = log(0.05) / log(1 - recall) if recall < 1 else 0.0  # (1 - R)^N = 5 %
+    return value, max(0.0, value - half), max(value + half, missed)
 
 
-def cars_on_track(strings_m: Sequence[float], gsd_m: float, car_m: float = CAR_LENGTH_M) -> tuple[float, float]:
-    """E2: cars from metres of occupied track, with their standard deviation.
-
-    Args:
-        strings_m: length of each string.
-        gsd_m: ground sample distance, which blurs each end by 0.7 GSD.
-        car_m: mean length over couplers.
-
-    >>> [round(v) for v in cars_on_track([820, 80], 3.0)]
-    [64, 5]
-    """
-    n = sum(s + COUPLING_M for s in strings_m) / car_m
-    ends = len(strings_m) * 2 * (0.7 * gsd_m) ** 2 / car_m**2
-    variance = (n * CAR_LENGTH_SD_M / car_m) ** 2 + n * (CAR_MIX_SD_M / car_m) ** 2 + ends
-    return n, float(np.sqrt(variance))
+def _by_length(seen: Estimate, cars: Detections, lines: BaseGeometry) -> list[Estimate]:
+    """E2: metres of occupied track, and the cars they make."""
+    assert seen.gsd_m is not None
+    strings_m = strings_on_lines(cars.boxes, lines, seen.gsd_m)
+    number = cars_from_strings(strings_m, seen.gsd_m)
+    metres = sum(strings_m)
+    half = (
+        Z90 * sqrt(2 * len(strings_m)) * 0.7 * seen.gsd_m
+    )  # two ends per string, 0.7 GSD each (METHOD 5, E2)
+    track = replace(
+        seen, cls="occupied_track_m", unit="m", value=metres, low=max(0.0, metres - half), high=metres + half
+    )
+    return [replace(seen, value=number.value, low=number.low, high=number.high), track]
