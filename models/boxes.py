@@ -34,9 +34,7 @@ def canonical(boxes: F64) -> F64:
 def is_canonical(boxes: F64) -> bool:
     """Whether every box is finite, w >= h > 0 and theta in [-pi/2, pi/2)."""
     w, h, theta = boxes[:, 2], boxes[:, 3], boxes[:, 4]
-    return bool(
-        np.isfinite(boxes).all() and ((w >= h) & (h > 0) & (theta >= -np.pi / 2) & (theta < np.pi / 2)).all()
-    )
+    return bool(np.isfinite(boxes).all() and ((w >= h) & (h > 0) & (theta >= -np.pi / 2) & (theta < np.pi / 2)).all())
 
 
 def corners(boxes: F64) -> F64:

@@ -66,7 +66,7 @@ class Card:
                 sha256=data["sha256"],
                 classes=tuple(data["classes"]),
                 subtypes=int(data["subtypes"]),
-                gsd=GsdRange(*data["native_gsd_m"], data["working_gsd_m"]),
+                gsd=GsdRange(data["native_gsd_m"][0], data["native_gsd_m"][1], data["working_gsd_m"]),
                 thresholds={k: float(v) for k, v in data["thresholds"].items()},
                 calibration=tuple(Calibration(**row) for row in data.get("calibration", [])),
                 text={k: data[k] for k in ("data", "figures", "fails", "licence") if k in data},

@@ -91,9 +91,7 @@ def _window(b: NDArray[np.float64], h: int, w: int) -> tuple[slice, slice, F32, 
     along, across = dx * cos + dy * sin, dy * cos - dx * sin
     gauss = np.exp(-0.5 * ((along / sigma_w) ** 2 + (across / sigma_h) ** 2)).astype(np.float32)
     one = np.ones_like(dx)
-    channels = np.stack(
-        [dx, dy, np.log(b[2]) * one, np.log(b[3]) * one, np.cos(2 * b[4]) * one, np.sin(2 * b[4]) * one]
-    )
+    channels = np.stack([dx, dy, np.log(b[2]) * one, np.log(b[3]) * one, np.cos(2 * b[4]) * one, np.sin(2 * b[4]) * one])
     return slice(y0, y1), slice(x0, x1), gauss, channels.astype(np.float32)
 
 
@@ -111,7 +109,7 @@ def decode(
         boxes (N, 5) in chip pixels, scores (N,), class positions (N,), cells (rows, columns).
     """
     padded = np.pad(heat, ((0, 0), (1, 1), (1, 1)), constant_values=-1.0)
-    n, h, w = heat.shape
+    _, h, w = heat.shape
     peak = heat >= thresholds[:, None, None]
     for dy in (0, 1, 2):
         for dx in (0, 1, 2):

@@ -110,7 +110,11 @@ class Detections:
     def take(self, index: NDArray[np.bool_] | NDArray[np.integer]) -> Self:
         """The detections selected by a mask or by indices, in the stable order."""
         return type(self).build(
-            self.boxes[index], self.scores[index], self.classes[index], self.subtypes[index], self.flags[index]
+            self.boxes[index],
+            self.scores[index],
+            self.classes[index],
+            self.subtypes[index],
+            self.flags[index],
         )
 
     def of(self, name: str) -> Self:
@@ -181,7 +185,10 @@ class Detector(Protocol):
         """Context needed around a core, working pixels, a multiple of `stride_px`."""
 
     def detect(
-        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], thresholds: Mapping[str, float] | None = None
+        self,
+        pixels: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        thresholds: Mapping[str, float] | None = None,
     ) -> Detections:
         """Find objects in one window at the working GSD.
 

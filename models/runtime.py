@@ -61,9 +61,7 @@ class Head:
         """Context around a core."""
         return HALO
 
-    def detect(
-        self, pixels: F32, valid: NDArray[np.bool_], thresholds: Mapping[str, float] | None = None
-    ) -> Detections:
+    def detect(self, pixels: F32, valid: NDArray[np.bool_], thresholds: Mapping[str, float] | None = None) -> Detections:
         """See `models.detector.Detector.detect`."""
         assert pixels.shape[0] == 3
         assert pixels.shape[1] % STRIDE == 0
@@ -129,7 +127,7 @@ def best_runtime() -> str:
 
 
 def _torch(net: YardNet, *, bf16: bool) -> Callable[[F32], F32]:
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
 
     @torch.inference_mode()
     def forward(x: F32) -> F32:

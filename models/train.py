@@ -1,5 +1,6 @@
 """Train a head: pooled renders and real pictures, bf16, EMA, checkpoints, resumption. A plain loop, nothing hidden."""
 
+import hashlib
 import logging
 import math
 import time
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 BOX_WEIGHTS = (0.3, 0.3, 1.5, 1.5, 0.7, 0.7)
 """Of offset (cells), log size and double angle: one cell of offset, 20 % of size and 20 deg cost about the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -81,6 +83,7 @@ class Recipe:
         """Subtype logits: only a head that knows railcars has them."""
         return len(SUBTYPES) if "railcar" in self.classes else 0
 
+
 class Chips(IterableDataset[tuple[Tensor, ...]]):
     """An endless stream of augmented chips with targets."""
 
@@ -128,11 +131,12 @@ class Chips(IterableDataset[tuple[Tensor, ...]]):
         arrays = (pixels * valid, t.heat, t.box, t.weight, t.subtype, t.care)
         return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
 
+
 def _flip(chip: Chip, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One of the eight symmetries of the square, applied to pixels, mask and boxes."""
-    pixels, valid, b = chip.pixels, chip.valid, chip.boxes.copy()
-    if pixels.dtype == np.uint8:
-        pixels = pixels.astype(np.float32) / 255
+    valid, b = chip.valid, chip.boxes.copy()
+    stored: np.ndarray = chip.pixels
+    pixels = stored.astype(np.float32) / np.float32(255) if stored.dtype == np.uint8 else stored
     size = pixels.shape[-1]
     if rng.random() < 0.5:
         pixels, valid = pixels[..., ::-1], valid[:, ::-1]
@@ -142,13 +146,15 @@ def _flip(chip: Chip, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray,
         b[:, 0], b[:, 1], b[:, 4] = b[:, 1].copy(), size - b[:, 0], b[:, 4] - np.pi / 2
     return pixels, valid, b
 
+
 def _tone(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Brightness from dark to bright products, gamma, colour cast, haze, panchromatic."""
     out = np.clip(pixels, 0, 1) ** rng.uniform(0.75, 1.35) * rng.uniform(0.5, 1.5)
     out = out * (1 + rng.normal(0, 0.06, (3, 1, 1))) + rng.uniform(0, 0.1) * (rng.random() < 0.4)
     if rng.random() < 0.1:
         out = np.repeat(out.mean(axis=0, keepdims=True), 3, axis=0)
-    return np.clip(out, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(out, 0, 1), np.float32)
+
 
 def loss_of(out: Tensor, heat: Tensor, box: Tensor, weight: Tensor, subtype: Tensor, care: Tensor) -> Tensor:
     """Quality focal loss on heat (soft targets, beta 2), weighted L1 on boxes, cross-entropy on subtypes.
@@ -173,6 +179,7 @@ def loss_of(out: Tensor, heat: Tensor, box: Tensor, weight: Tensor, subtype: Ten
             total = total + 0.2 * (wrong * known).sum() / known.sum()
     return total
 
+
 def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
     """Train and write ``last.pt`` (resumable) and ``weights.safetensors`` (EMA, half precision) into `out`.
 
@@ -185,8 +192,16 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     pool = out / "pool"
     for kind, (first, number) in recipe.renders.items():
-        render_pool(pool, kind, range(first, first + number), recipe.working_gsd_m, recipe.size_px, recipe.sensor_gsd_m)
-    net = YardNet(len(recipe.classes), recipe.subtypes).to(memory_format=torch.channels_last)
+        render_pool(
+            pool,
+            kind,
+            range(first, first + number),
+            recipe.working_gsd_m,
+            recipe.size_px,
+            recipe.sensor_gsd_m,
+        )
+    net = YardNet(len(recipe.classes), recipe.subtypes)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
     ema = YardNet(len(recipe.classes), recipe.subtypes)
     ema.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), recipe.lr, weight_decay=1e-4)
@@ -201,7 +216,7 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
             maps = net(x.to(memory_format=torch.channels_last))
         loss = loss_of(maps, *targets)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
         optimiser.step()
         _average(ema, net, min(0.998, (step + 1) / (step + 20)))
@@ -213,6 +228,7 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
             export(ema, out / "weights.safetensors")
     return out / "weights.safetensors"
 
+
 @torch.no_grad()
 def _average(ema: YardNet, net: YardNet, keep: float) -> None:
     for mine, theirs in zip(ema.state_dict().values(), net.state_dict().values(), strict=True):
@@ -221,11 +237,19 @@ def _average(ema: YardNet, net: YardNet, keep: float) -> None:
         else:
             mine.copy_(theirs)
 
+
 def _checkpoint(path: Path, net: YardNet, ema: YardNet, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
-    state = {"net": net.state_dict(), "ema": ema.state_dict(), "opt": optimiser.state_dict(), "step": step, "seconds": seconds}
+    state = {
+        "net": net.state_dict(),
+        "ema": ema.state_dict(),
+        "opt": optimiser.state_dict(),
+        "step": step,
+        "seconds": seconds,
+    }
     temporary = path.with_suffix(".part")
     torch.save(state, temporary)
     temporary.replace(path)
+
 
 def _resume(path: Path, net: YardNet, ema: YardNet, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
     if not path.exists():
@@ -237,6 +261,7 @@ def _resume(path: Path, net: YardNet, ema: YardNet, optimiser: torch.optim.Optim
     log.info("resuming at step %d", state["step"])
     return int(state["step"]), float(state["seconds"])
 
+
 def export(net: YardNet, path: Path) -> None:
     """Weights as half precision safetensors, under a temporary name first."""
     from safetensors.torch import save_file
@@ -245,3 +270,49 @@ def export(net: YardNet, path: Path) -> None:
     temporary = path.with_suffix(".part")
     save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
     temporary.replace(path)
+
+
+def publish_head(recipe: Recipe, weights: Path, folder: Path, seconds: float | None = None) -> Path:
+    """Copy weights under the head's name and write the card that lets `models.load` take them.
+
+    Returns:
+        The card; its calibration is filled by `calibrate`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{recipe.name}.safetensors"
+    target.write_bytes(weights.read_bytes())
+    card: dict[str, Any] = {
+        "name": recipe.name,
+        "weights": target.name,
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "classes": list(recipe.classes),
+        "subtypes": recipe.subtypes,
+        "native_gsd_m": list(recipe.native_gsd_m),
+        "working_gsd_m": recipe.working_gsd_m,
+        "thresholds": recipe.thresholds,
+        "calibration": [],
+        "data": {"credits": list(recipe.credits), "steps": recipe.steps, "batch": recipe.batch, "seed": recipe.seed},
+        "licence": "Apache-2.0",
+    }
+    if seconds is not None:
+        card["data"]["cpu_seconds"] = round(seconds)
+    path = folder / f"{recipe.name}.yaml"
+    path.write_text(yaml.safe_dump(card, sort_keys=False, width=120), encoding="utf-8")
+    return path
+
+
+def calibrate(card: Path, scores: dict[str, Any]) -> None:
+    """Write measured precision and recall into a card: each evaluated GSD speaks for the bin up to half way to its neighbours."""
+    data = yaml.safe_load(card.read_text(encoding="utf-8"))
+    rows = [r for r in scores["rows"] if r["class"] in data["classes"]]
+    bins = []
+    for name in data["classes"]:
+        gsds = sorted({r["gsd_m"] for r in rows if r["class"] == name and r["set"].startswith("render")})
+        edges = [data["native_gsd_m"][0], *[(a + b) / 2 for a, b in zip(gsds, gsds[1:], strict=False)], data["native_gsd_m"][1]]
+        for low, high, gsd in zip(edges, edges[1:], gsds, strict=False):
+            row = next(r for r in rows if r["class"] == name and r["gsd_m"] == gsd and r["set"].startswith("render"))
+            rates = {"precision": row["precision"], "recall": row["recall"], "n": row["objects"]}
+            bins.append({"cls": name, "gsd_low": round(low, 3), "gsd_high": round(high, 3), **rates})
+    data["calibration"] = bins
+    data["figures"] = rows
+    card.write_text(yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")

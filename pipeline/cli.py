@@ -44,9 +44,7 @@ def _options(
 @app.command()
 def demo(
     out: Out = Path("out/demo"),
-    case: Annotated[
-        str | None, typer.Option(help="Tell a published case from its published counts: tumangang or rajin.")
-    ] = None,
+    case: Annotated[str | None, typer.Option(help="Tell a published case from its published counts: tumangang or rajin.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Run the main job on the embedded default: a small port with a rail yard, 16 looks, known truth."""
@@ -118,9 +116,7 @@ def compare(
 
 @app.command()
 def spikes(
-    counts: Annotated[
-        Path, typer.Argument(help="CSV with the columns date,site,zone,class,value[,low,high,exposure].")
-    ],
+    counts: Annotated[Path, typer.Argument(help="CSV with the columns date,site,zone,class,value[,low,high,exposure].")],
     fail_on_alert: FailOnAlert = False,
     json: Json = False,
 ) -> None:
@@ -179,7 +175,8 @@ def evaluate(
     out: Out = Path("out/evaluate"),
     model: Annotated[str, typer.Option(help="Shipped name, or a .safetensors file with its card.")] = "default",
     imagery: Annotated[
-        Path, typer.Option(help="Folder of the public test imagery; parts that are absent are skipped, with the reason.")
+        Path,
+        typer.Option(help="Folder of the public test imagery; parts that are absent are skipped, with the reason."),
     ] = Path("../shared/imagery"),
     json: Json = False,
 ) -> None:

@@ -44,7 +44,13 @@ def read_run(path: Path) -> config.Run:
 
 
 def run_job(
-    run: config.Run, *, out: Path | None, imagery: Path | None, quiet: bool, as_json: bool, cached_only: bool = False
+    run: config.Run,
+    *,
+    out: Path | None,
+    imagery: Path | None,
+    quiet: bool,
+    as_json: bool,
+    cached_only: bool = False,
 ) -> bool:
     """Do a run and print what came of it; returns whether a spike or a drop was found."""
     from pipeline.run.job import Job
@@ -91,7 +97,19 @@ def _show_run(run: config.Run, alerts: Sequence[Alert], skipped: Sequence[tuple[
 
 def _alert_table(title: str, alerts: Sequence[Alert]) -> Table:
     table = Table(title=title, title_justify="left")
-    for column in ("site", "zone", "class", "date", "value", "90 %", "seen", "expected", "p", "looks", "verdict"):
+    for column in (
+        "site",
+        "zone",
+        "class",
+        "date",
+        "value",
+        "90 %",
+        "seen",
+        "expected",
+        "p",
+        "looks",
+        "verdict",
+    ):
         table.add_column(column)
     for a in alerts:
         e = a.estimate
@@ -99,7 +117,17 @@ def _alert_table(title: str, alerts: Sequence[Alert]) -> Table:
         interval = e.not_observed if e.value is None else f"{e.low:.0f}-{e.high:.0f}"
         expected, p = ("" if v is None else f"{v:.2g}" for v in (a.expected, a.p))
         style = "bold red" if a.raised else "yellow" if a.verdict == "watch" else ""
-        cells = (e.site, e.zone, e.cls, f"{e.time:%Y-%m-%d}", value, interval, f"{100 * e.exposure:.0f} %", expected, p)
+        cells = (
+            e.site,
+            e.zone,
+            e.cls,
+            f"{e.time:%Y-%m-%d}",
+            value,
+            interval,
+            f"{100 * e.exposure:.0f} %",
+            expected,
+            p,
+        )
         table.add_row(*cells, str(a.looks), a.verdict, style=style)
     return table
 
@@ -144,7 +172,14 @@ def list_catalog(folder: Path, out: Path | None, *, as_json: bool) -> None:
         return
     table = Table("scene", "acquired", "sensor", "gsd m", "size px", "crs", title=str(folder), title_justify="left")
     for s in found.scenes:
-        table.add_row(s.id, f"{s.time:%Y-%m-%d %H:%M}", s.sensor, f"{s.gsd_m:.3g}", f"{s.grid.width} x {s.grid.height}", s.grid.crs or "pixel")
+        table.add_row(
+            s.id,
+            f"{s.time:%Y-%m-%d %H:%M}",
+            s.sensor,
+            f"{s.gsd_m:.3g}",
+            f"{s.grid.width} x {s.grid.height}",
+            s.grid.crs or "pixel",
+        )
     _console().print(table)
     for skipped_file in found.skipped:
         _console().print(f"skipped {skipped_file.reason}", style="yellow", markup=False)
@@ -245,7 +280,8 @@ def train_head(recipe: Path, out: Path, steps: int | None) -> None:
     """Train, then write weights and card."""
     import logging
 
-    from models.train import Recipe, publish_head, train
+    from models.evaluate import evaluate
+    from models.train import Recipe, calibrate, publish_head, train
 
     logging.getLogger("models").setLevel(logging.INFO)
     logging.basicConfig(level=logging.INFO)
@@ -255,12 +291,14 @@ def train_head(recipe: Path, out: Path, steps: int | None) -> None:
         raise ConfigError(f"{recipe}: is not a training recipe ({error})", "See configs/train/.") from error
     weights = train(plan, out / plan.name, steps)
     card = publish_head(plan, weights, out)
+    calibrate(card, evaluate(str(card.with_suffix(".safetensors")), plan.imagery))
     _console().print(f"weights  {weights}\ncard     {card}")
 
 
 def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> None:
     """Score a model on renders and on labelled pictures that are present."""
     from models.evaluate import evaluate
+
     from pipeline.review.export import to_json, write
 
     scores = evaluate(model, imagery)
@@ -286,7 +324,15 @@ def examine(*, as_json: bool) -> None:
     from models.runtime import best_runtime, cpu_flags
 
     facts: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("yardwatch", "torch", "rasterio", "numpy", "opencv-python-headless", "openvino", "distributed"):
+    for name in (
+        "yardwatch",
+        "torch",
+        "rasterio",
+        "numpy",
+        "opencv-python-headless",
+        "openvino",
+        "distributed",
+    ):
         try:
             facts[name] = version(name)
         except PackageNotFoundError:
@@ -306,4 +352,3 @@ def examine(*, as_json: bool) -> None:
         return
     for key, value in facts.items():
         _console().print(f"{key:24} {value}", markup=False)
-

@@ -112,9 +112,7 @@ class Zone(_Strict):
     version: int = Field(1, ge=1)
     classes: Annotated[tuple[ClassName, ...], AfterValidator(_known_classes)] = Field(min_length=1)
     geometry: PolygonGeometry
-    centre_lines: LineGeometry | None = Field(
-        None, description="track centre lines, for occupied-track length (METHOD 5, E2)"
-    )
+    centre_lines: LineGeometry | None = Field(None, description="track centre lines, for occupied-track length (METHOD 5, E2)")
     valid_from: date | None = None
     valid_to: date | None = None
     note: str = ""
@@ -131,9 +129,7 @@ class Zone(_Strict):
 
     def valid_on(self, day: date) -> bool:
         """Whether this version of the outline holds on a day; both ends inclusive."""
-        return (self.valid_from is None or self.valid_from <= day) and (
-            self.valid_to is None or day <= self.valid_to
-        )
+        return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day <= self.valid_to)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -152,7 +148,8 @@ class Site(_Strict):
     aoi: PolygonGeometry
     zones: tuple[Zone, ...] = Field(min_length=1)
     reference: str | None = Field(
-        None, description="scene id whose frame the outlines were drawn in; the earliest scene of the site otherwise"
+        None,
+        description="scene id whose frame the outlines were drawn in; the earliest scene of the site otherwise",
     )
     note: str = ""
 
@@ -267,7 +264,9 @@ class ActivitySettings(_Strict):
     min_looks_p: int = Field(5, ge=2, description="looks needed to print a p-value")
     min_looks_spike: int = Field(8, ge=2, description="looks needed to say spike or drop")
     min_count: float = Field(
-        5.0, ge=0, description="a spike needs this many objects, a drop this many expected (Farrington's limit54)"
+        5.0,
+        ge=0,
+        description="a spike needs this many objects, a drop this many expected (Farrington's limit54)",
     )
     alpha: float = Field(0.02, gt=0, lt=0.5, description="q below which a look is a spike or a drop")
     watch: float = Field(0.05, gt=0, lt=0.5, description="p below which a look is on watch")
@@ -285,7 +284,8 @@ class ReviewSettings(_Strict):
 
     max_side_px: int = Field(1600, ge=256, le=8000, description="longer side of an overlay")
     objects: bool = Field(
-        False, description="export single objects with coordinates in the shareable files; zone level otherwise (METHOD 8b)"
+        False,
+        description="export single objects with coordinates in the shareable files; zone level otherwise (METHOD 8b)",
     )
     embargo_days: int = Field(0, ge=0, description="looks younger than this are left out of the report and the exports")
 

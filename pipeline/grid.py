@@ -43,9 +43,7 @@ class Window:
 
     def intersect(self, other: "Window") -> "Window":
         """The pixels in both; ``empty`` where they do not meet."""
-        return Window(
-            max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1)
-        )
+        return Window(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
 
     def pad(self, pixels: int) -> "Window":
         """The window grown by `pixels` on every side, not clipped."""

@@ -41,7 +41,12 @@ def rectangle(cx: float, cy: float, length: float, width: float, theta: float) -
     """(4, 2) corners in metres."""
     u = np.array([np.cos(theta), np.sin(theta)]) * length / 2
     v = np.array([-np.sin(theta), np.cos(theta)]) * width / 2
-    return np.array([cx, cy]) + np.array([-u - v, u - v, u + v, -u + v])
+    return np.asarray(np.array([cx, cy]) + np.array([-u - v, u - v, u + v, -u + v]))
+
+
+def rectangle_at(centre: F64, length: float, width: float, theta: float) -> F64:
+    """`rectangle` around a (2,) point."""
+    return rectangle(float(centre[0]), float(centre[1]), length, width, theta)
 
 
 @dataclass
@@ -85,7 +90,7 @@ class Canvas:
         for p in px:
             points = np.round((p - (x0, y0) - 0.5) * 2**_SUBPIXEL).astype(np.int32)
             cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, _SUBPIXEL)
-        return slice(y0, y1), slice(x0, x1), mask.astype(np.float32) / 255
+        return slice(y0, y1), slice(x0, x1), mask.astype(np.float32) / np.float32(255)
 
     def fill(self, polygon: F64, colour: Colour, alpha: float = 1.0, grain: float = 0.0) -> None:
         """Paint a metre polygon; `grain` is the spread of a per-pixel brightness texture."""
@@ -174,4 +179,4 @@ def sense(image: F32, rng: np.random.Generator, coarsen: float) -> F32:
         byte = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
     if byte.shape[0] != image.shape[0]:
         byte = np.asarray(cv2.resize(byte, image.shape[1::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
-    return byte.astype(np.float32) / 255
+    return np.asarray(byte.astype(np.float32) / np.float32(255))

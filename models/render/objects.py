@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.render.canvas import Canvas, Colour, F64, rectangle
+from models.render.canvas import F64, Canvas, Colour, rectangle
 
 CONTAINER, RAILCAR, VESSEL = 0, 1, 2
 
@@ -79,7 +79,10 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
         inside = (0.12, 0.11, 0.10) if not loaded else vary(c.rng, (0.35, 0.30, 0.25), 0.4)
         c.fill(piece(0, length - 0.7, width - 0.6), inside, 0.9, grain=0.12 if loaded else 0.05)
         if not loaded:
-            c.darken(piece(0, length - 0.7, width * 0.35, (width * 0.25) * (1 if c.light.shadow[1] > 0 else -1)), 0.6)
+            c.darken(
+                piece(0, length - 0.7, width * 0.35, (width * 0.25) * (1 if c.light.shadow[1] > 0 else -1)),
+                0.6,
+            )
     elif kind == "tank":
         for across, tone in ((-0.36, 0.55), (-0.2, 0.85), (0.0, 1.2), (0.2, 0.9), (0.36, 0.6)):
             c.fill(piece(0, length, width * 0.2, across * width), shade(paint, tone), 0.9)
@@ -93,7 +96,12 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
         for at in c.rng.uniform(-length / 2.5, length / 2.5, 4):
             c.fill(piece(float(at), 1.2, 1.2), vary(c.rng, (0.3, 0.3, 0.3), 0.4), 0.8)
     elif kind == "flat" and loaded:
-        c.fill(piece(0, length * c.rng.uniform(0.5, 0.95), width * 0.8), vary(c.rng, (0.4, 0.36, 0.3), 0.4), 0.9, grain=0.1)
+        c.fill(
+            piece(0, length * c.rng.uniform(0.5, 0.95), width * 0.8),
+            vary(c.rng, (0.4, 0.36, 0.3), 0.4),
+            0.9,
+            grain=0.1,
+        )
     c.label(roof, RAILCAR, index)
     if kind == "container_flat" and loaded:
         _boxes_on_wagon(c, x, y, theta, length, height)
@@ -143,7 +151,15 @@ def hull_outline(x: float, y: float, length: float, beam: float, theta: float, b
     """(7, 2) outline with a pointed bow and a slightly narrowed stern."""
     a, b = length / 2, beam / 2
     local = np.array(
-        [[-a, -b * 0.85], [-a * 0.9, -b], [a - bow * length, -b], [a, 0], [a - bow * length, b], [-a * 0.9, b], [-a, b * 0.85]]
+        [
+            [-a, -b * 0.85],
+            [-a * 0.9, -b],
+            [a - bow * length, -b],
+            [a, 0],
+            [a - bow * length, b],
+            [-a * 0.9, b],
+            [-a, b * 0.85],
+        ]
     )
     cos, sin = np.cos(theta), np.sin(theta)
     return np.asarray(local @ np.array([[cos, sin], [-sin, cos]]) + (x, y))
@@ -156,7 +172,18 @@ def vessel(c: Canvas, x: float, y: float, length: float, theta: float, kind: str
     outline = hull_outline(x, y, length, beam, theta, rng.uniform(0.06, 0.2))
     side = min(12.0, 3 + length / 30)
     c.shadow(outline, side)
-    deck = vary(rng, [(0.45, 0.18, 0.14), (0.35, 0.37, 0.38), (0.22, 0.36, 0.30), (0.55, 0.53, 0.5), (0.25, 0.27, 0.33), (0.7, 0.7, 0.68)][rng.integers(6)], 0.2)
+    deck = vary(
+        rng,
+        [
+            (0.45, 0.18, 0.14),
+            (0.35, 0.37, 0.38),
+            (0.22, 0.36, 0.30),
+            (0.55, 0.53, 0.5),
+            (0.25, 0.27, 0.33),
+            (0.7, 0.7, 0.68),
+        ][rng.integers(6)],
+        0.2,
+    )
     c.prism(outline, side, deck, shade(deck, 0.5))
     up = c.light.lean * side
     along, across = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
@@ -187,5 +214,11 @@ def vessel(c: Canvas, x: float, y: float, length: float, theta: float, kind: str
         part(0.02, 3.0, beam * 0.8, 0, (0.6, 0.6, 0.6))
     elif kind == "carrier":
         part(0, length * 0.9, beam * 0.92, 0, vary(rng, (0.75, 0.75, 0.76), 0.1))
-    part(house_at, length * rng.uniform(0.06, 0.12), beam * rng.uniform(0.7, 0.95), 0, vary(rng, (0.85, 0.85, 0.84), 0.1))
+    part(
+        house_at,
+        length * rng.uniform(0.06, 0.12),
+        beam * rng.uniform(0.7, 0.95),
+        0,
+        vary(rng, (0.85, 0.85, 0.84), 0.1),
+    )
     c.label(outline + up, VESSEL)

@@ -1,8 +1,9 @@
 """Places: rail yards, container terminals, empty ground that looks like them, and harbours at 3 m."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.render.canvas import Canvas, Colour, F64, rectangle
+from models.render.canvas import F64, Canvas, Colour, rectangle, rectangle_at
 from models.render.objects import CAR_PAINT, CARS, FLEET, car, container, lorry, railcar, shade, vary, vessel
 
 TRACK_SPACING = (4.5, 5.3)
@@ -25,7 +26,8 @@ def _curve(c: Canvas, offset: float, theta: float, bend: float) -> F64:
     across = offset + bend * s**2
     mid = c.extent_m / 2
     return np.stack(
-        [mid + s * np.cos(theta) - across * np.sin(theta), mid + s * np.sin(theta) + across * np.cos(theta)], axis=1
+        [mid + s * np.cos(theta) - across * np.sin(theta), mid + s * np.sin(theta) + across * np.cos(theta)],
+        axis=1,
     )
 
 
@@ -38,7 +40,11 @@ def _track(c: Canvas, points: F64, ballast: Colour | None, sleepers: bool) -> No
             x, y = np.interp(s, steps, points[:, 0]), np.interp(s, steps, points[:, 1])
             if -2 < x < c.extent_m + 2 and -2 < y < c.extent_m + 2:
                 nx, ny = np.interp(s + 1, steps, points[:, 0]) - x, np.interp(s + 1, steps, points[:, 1]) - y
-                c.fill(rectangle(float(x), float(y), 2.5, 0.28, float(np.arctan2(nx, -ny))), (0.42, 0.38, 0.34), 0.35)
+                c.fill(
+                    rectangle(float(x), float(y), 2.5, 0.28, float(np.arctan2(nx, -ny))),
+                    (0.42, 0.38, 0.34),
+                    0.35,
+                )
     rail = float(c.rng.uniform(0.2, 0.75))
     normal = np.gradient(points, axis=0)
     normal = np.stack([-normal[:, 1], normal[:, 0]], axis=1) / np.hypot(*normal.T)[:, None]
@@ -88,7 +94,12 @@ def rail_yard(c: Canvas, *, cars: bool = True) -> None:
     for points in tracks:
         _track(c, points, ballast, bool(sleepers))
     for _ in range(rng.integers(0, 3)):  # a switch or a diagonal track across the others
-        _track(c, _curve(c, rng.uniform(-30, 30), theta + rng.choice([-1, 1]) * rng.uniform(0.06, 0.2), 0), None, False)
+        _track(
+            c,
+            _curve(c, rng.uniform(-30, 30), theta + rng.choice([-1, 1]) * rng.uniform(0.06, 0.2), 0),
+            None,
+            False,
+        )
     share = rng.uniform(0.1, 0.8) if cars else 0.0
     for points in tracks:
         start = 0.0
@@ -162,18 +173,22 @@ def terminal(c: Canvas) -> None:
     for _ in range(rng.integers(0, 10)):
         p = mid + rng.uniform(-reach, reach, 2)
         if not _covered(c, p):
-            lorry(c, float(p[0]), float(p[1]), theta + rng.choice([0, np.pi / 2]) + rng.normal(0, 0.1), bool(rng.random() < 0.7))
+            lorry(
+                c,
+                float(p[0]),
+                float(p[1]),
+                theta + rng.choice([0, np.pi / 2]) + rng.normal(0, 0.1),
+                bool(rng.random() < 0.7),
+            )
     _cranes(c, theta)
 
 
 def _covered(c: Canvas, p: F64) -> bool:
     """Whether a place is within a lorry's length of a labelled object."""
-    return any(bool((np.hypot(*(o.mean(axis=0) - p)) < 9.5)) for o, _, _ in c.labels)
+    return any(bool(np.hypot(*(o.mean(axis=0) - p)) < 9.5) for o, _, _ in c.labels)
 
 
-def _block(
-    c: Canvas, origin: F64, theta: float, rows: int, bays: int, fill: float, palette: F64, along: float
-) -> float:
+def _block(c: Canvas, origin: F64, theta: float, rows: int, bays: int, fill: float, palette: NDArray[np.int64], along: float) -> float:
     """One block of stacks; returns how far along its end lies. Low stacks first, so that high ones lean over them."""
     rng = c.rng
     u, v = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
@@ -182,9 +197,7 @@ def _block(
     one_colour = rng.random() < 0.25
     stacks, end = [], 0.0
     for _ in range(bays):
-        length, height = ((6.058, 2.591), (12.192, 2.591), (12.192, 2.896), (13.716, 2.896))[
-            rng.choice(4, p=[0.35, 0.3, 0.3, 0.05])
-        ]
+        length, height = ((6.058, 2.591), (12.192, 2.591), (12.192, 2.896), (13.716, 2.896))[rng.choice(4, p=[0.35, 0.3, 0.3, 0.05])]
         for row in range(rows):
             if rng.random() < fill:
                 tiers = int(rng.integers(1, top_tier + 1)) if rng.random() < 0.5 else top_tier
@@ -211,7 +224,13 @@ def _cranes(c: Canvas, theta: float) -> None:
         x, y = c.rng.uniform(0, c.extent_m, 2)
         colour = vary(c.rng, [(0.7, 0.3, 0.2), (0.8, 0.7, 0.2), (0.7, 0.7, 0.72), (0.2, 0.4, 0.6)][c.rng.integers(4)])
         for off in (-3.5, 3.5):
-            beam = rectangle(x + off * np.cos(theta), y + off * np.sin(theta), c.rng.uniform(20, 60), 1.1, theta + np.pi / 2)
+            beam = rectangle(
+                x + off * np.cos(theta),
+                y + off * np.sin(theta),
+                c.rng.uniform(20, 60),
+                1.1,
+                theta + np.pi / 2,
+            )
             c.darken(beam + c.light.shadow * 20, 0.65)
             c.fill(beam + c.light.lean * 20, colour)
 
@@ -233,7 +252,7 @@ def negative(c: Canvas) -> None:
         for row in np.arange(-c.extent_m, c.extent_m, step + rng.uniform(0, 6)):
             for at in np.arange(-c.extent_m, c.extent_m, pitch):
                 p = mid + u * at + v * row
-                if rng.random() < 0.75 and (0 < p).all() and (p < c.extent_m).all():
+                if rng.random() < 0.75 and (p > 0).all() and (p < c.extent_m).all():
                     if what == 1:
                         lorry(c, float(p[0]), float(p[1]), theta + np.pi / 2 + rng.normal(0, 0.02), boxed=False)
                     else:
@@ -241,7 +260,13 @@ def negative(c: Canvas) -> None:
     else:
         for _ in range(rng.integers(4, 30)):
             p = rng.uniform(0, c.extent_m, 2)
-            base = rectangle(float(p[0]), float(p[1]), rng.uniform(6, 45), rng.uniform(5, 22), theta + rng.choice([0, np.pi / 2]))
+            base = rectangle(
+                float(p[0]),
+                float(p[1]),
+                rng.uniform(6, 45),
+                rng.uniform(5, 22),
+                theta + rng.choice([0, np.pi / 2]),
+            )
             colour, height = vary(rng, (0.5, 0.47, 0.44), 0.35), rng.uniform(3, 10)
             c.shadow(base, height)
             roof = c.prism(base, height, colour, shade(colour, 0.5))
@@ -257,19 +282,34 @@ def quay(c: Canvas) -> None:
     rng, mid = c.rng, c.extent_m / 2
     theta = rng.uniform(-np.pi, np.pi)
     normal = np.array([-np.sin(theta), np.cos(theta)])
-    water = rectangle(*(np.array([mid, mid]) + normal * c.extent_m * 0.75), 4 * c.extent_m, 1.5 * c.extent_m, theta)
+    water = rectangle_at(np.array([mid, mid]) + normal * c.extent_m * 0.75, 4 * c.extent_m, 1.5 * c.extent_m, theta)
     c.labels = [item for item in c.labels if not (((item[0].mean(axis=0) - mid) @ normal) > -4)]
     c.fill(water, vary(rng, (0.10, 0.16, 0.18), 0.3), grain=0.06)
     length = rng.uniform(80, 300)
     beam = length / 6.3
     p = np.array([mid, mid]) + normal * (beam / 2 + 2) + np.array([np.cos(theta), np.sin(theta)]) * rng.uniform(-0.3, 0.3) * length
-    vessel(c, float(p[0]), float(p[1]), length, theta, str(rng.choice(["container", "bulk", "container"])), boxes=True)
+    vessel(
+        c,
+        float(p[0]),
+        float(p[1]),
+        length,
+        theta,
+        str(rng.choice(["container", "bulk", "container"])),
+        boxes=True,
+    )
 
 
 def harbour(c: Canvas) -> None:
     """Water, land with quays, moles, marinas; ships alongside, rafted, at anchor and under way. For GSD of 2-12 m."""
     rng, size = c.rng, c.extent_m
-    water = [(0.06, 0.14, 0.17), (0.10, 0.22, 0.22), (0.20, 0.26, 0.24), (0.30, 0.30, 0.24), (0.08, 0.12, 0.2), (0.2, 0.3, 0.4)]
+    water = [
+        (0.06, 0.14, 0.17),
+        (0.10, 0.22, 0.22),
+        (0.20, 0.26, 0.24),
+        (0.30, 0.30, 0.24),
+        (0.08, 0.12, 0.2),
+        (0.2, 0.3, 0.4),
+    ]
     ground(c, vary(rng, water[rng.integers(len(water))], 0.25))
     c.water = c.image.mean(axis=(0, 1))
     theta = rng.uniform(-np.pi, np.pi)
@@ -280,12 +320,15 @@ def harbour(c: Canvas) -> None:
         length, depth = rng.uniform(200, 1600), rng.choice([rng.uniform(12, 40), rng.uniform(60, 900)])
         centre = mid + rng.uniform(-0.65, 0.65, 2) * size
         tone = rng.uniform(0.3, 0.75)
-        c.fill(rectangle(*centre, length, depth, angle), vary(rng, (tone, tone * 0.94, tone * 0.84)), grain=0.12)
+        c.fill(rectangle_at(centre, length, depth, angle), vary(rng, (tone, tone * 0.94, tone * 0.84)), grain=0.12)
         _land(c, centre, length, depth, angle)
-        for side in (-1, 1):
-            quays.append((centre + side * depth / 2 * np.array([-np.sin(angle), np.cos(angle)]), angle, side * length))
+        out = depth / 2 * np.array([-np.sin(angle), np.cos(angle)])
+        quays += [(centre - out, angle, -length), (centre + out, angle, length)]
     for centre, angle, signed in quays:
-        along, out = np.array([np.cos(angle), np.sin(angle)]), np.sign(signed) * np.array([-np.sin(angle), np.cos(angle)])
+        along, out = (
+            np.array([np.cos(angle), np.sin(angle)]),
+            np.sign(signed) * np.array([-np.sin(angle), np.cos(angle)]),
+        )
         s = -abs(signed) / 2
         while s < abs(signed) / 2 - 60:
             length = float(np.exp(rng.uniform(np.log(25), np.log(380))))
@@ -297,12 +340,18 @@ def harbour(c: Canvas) -> None:
                     _ship(c, p + out * (beam + rng.uniform(2, 8)), length * rng.uniform(0.5, 1), angle)
                 for k in range(int(rng.integers(0, 5)) if length > 120 else 0):  # quay cranes over the hull
                     q = centre + along * (s + length * (0.2 + 0.15 * k))
-                    c.fill(rectangle(*q, rng.uniform(40, 90), 4, angle + np.pi / 2), (0.75, 0.72, 0.68), 0.7)
+                    c.fill(rectangle_at(q, rng.uniform(40, 90), 4, angle + np.pi / 2), (0.75, 0.72, 0.68), 0.7)
             s += length + rng.uniform(10, 150)
     for _ in range(rng.integers(0, 14)):  # at anchor or under way
         p = rng.uniform(0, size, 2)
         if not _near(c, p):
-            _ship(c, p, float(np.exp(rng.uniform(np.log(21), np.log(350)))), rng.uniform(-np.pi, np.pi), wake=rng.random() < 0.25)
+            _ship(
+                c,
+                p,
+                float(np.exp(rng.uniform(np.log(21), np.log(350)))),
+                rng.uniform(-np.pi, np.pi),
+                wake=rng.random() < 0.25,
+            )
     _afloat_clutter(c)
 
 
@@ -320,7 +369,12 @@ def _ship(c: Canvas, p: F64, length: float, theta: float, *, wake: bool = False)
         return
     if wake:
         back = -np.array([np.cos(theta), np.sin(theta)])
-        c.line(np.stack([p, p + back * length * c.rng.uniform(2, 8)]), length / 10 + 3, (0.75, 0.8, 0.8), c.rng.uniform(0.2, 0.7))
+        c.line(
+            np.stack([p, p + back * length * c.rng.uniform(2, 8)]),
+            length / 10 + 3,
+            (0.75, 0.8, 0.8),
+            c.rng.uniform(0.2, 0.7),
+        )
     kind = str(c.rng.choice(["container", "bulk", "tanker", "carrier", "plain"], p=[0.3, 0.2, 0.25, 0.1, 0.15]))
     vessel(c, float(p[0]), float(p[1]), length, theta, kind)
 
@@ -341,13 +395,25 @@ def _land(c: Canvas, centre: F64, length: float, depth: float, angle: float) -> 
         long, wide = min(depth * 0.5, c.rng.uniform(15, 160)), c.rng.uniform(8, 50)
         wide = min(wide, depth * 0.2)
         if c.rng.random() < 0.5:
-            base = rectangle(*p, long, wide, angle + c.rng.choice([0, np.pi / 2]))
+            base = rectangle_at(p, long, wide, angle + c.rng.choice([0, np.pi / 2]))
             c.shadow(base, c.rng.uniform(3, 15))
-            c.fill(base, vary(c.rng, [(0.8, 0.8, 0.78), (0.5, 0.48, 0.45), (0.45, 0.25, 0.2), (0.3, 0.35, 0.4)][c.rng.integers(4)], 0.2))
+            c.fill(
+                base,
+                vary(
+                    c.rng,
+                    [(0.8, 0.8, 0.78), (0.5, 0.48, 0.45), (0.45, 0.25, 0.2), (0.3, 0.35, 0.4)][c.rng.integers(4)],
+                    0.2,
+                ),
+            )
         else:
             for k in range(int(c.rng.integers(2, 9))):
                 q = p + v * k * c.rng.uniform(9, 16)
-                c.fill(rectangle(*q, long, 6.0, angle), vary(c.rng, FLEET[c.rng.integers(len(FLEET))], 0.2), 0.9, grain=0.25)
+                c.fill(
+                    rectangle_at(q, long, 6.0, angle),
+                    vary(c.rng, FLEET[c.rng.integers(len(FLEET))], 0.2),
+                    0.9,
+                    grain=0.25,
+                )
 
 
 def _afloat_clutter(c: Canvas) -> None:
@@ -356,7 +422,11 @@ def _afloat_clutter(c: Canvas) -> None:
     for _ in range(rng.integers(0, 3)):
         a = rng.uniform(0, size, 2)
         b = a + rng.normal(0, 300, 2)
-        c.line(np.stack([a, (a + b) / 2 + rng.normal(0, 40, 2), b]), rng.uniform(5, 22), vary(rng, (0.5, 0.47, 0.42), 0.2))
+        c.line(
+            np.stack([a, (a + b) / 2 + rng.normal(0, 40, 2), b]),
+            rng.uniform(5, 22),
+            vary(rng, (0.5, 0.47, 0.42), 0.2),
+        )
     if rng.random() < 0.25:  # a marina
         p, angle = rng.uniform(0, size, 2), rng.uniform(0, np.pi)
         u, v = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
@@ -364,7 +434,11 @@ def _afloat_clutter(c: Canvas) -> None:
             c.line(np.stack([p + v * row * 45, p + v * row * 45 + u * 220]), 4, (0.55, 0.5, 0.45))
             for k in range(40):
                 q = p + v * (row * 45 + rng.choice([-9, 9])) + u * k * 5.5
-                c.fill(rectangle(*q, rng.uniform(8, 15), 3.5, angle + np.pi / 2), (0.9, 0.9, 0.9), 0.8)
+                c.fill(rectangle_at(q, rng.uniform(8, 15), 3.5, angle + np.pi / 2), (0.9, 0.9, 0.9), 0.8)
     for _ in range(rng.integers(0, 30)):
         q = rng.uniform(0, size, 2)
-        c.fill(rectangle(*q, rng.uniform(4, 14), 3.5, rng.uniform(0, np.pi)), (0.85, 0.85, 0.85), rng.uniform(0.3, 0.9))
+        c.fill(
+            rectangle_at(q, rng.uniform(4, 14), 3.5, rng.uniform(0, np.pi)),
+            (0.85, 0.85, 0.85),
+            rng.uniform(0.3, 0.9),
+        )

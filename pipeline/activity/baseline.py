@@ -113,10 +113,7 @@ class Baseline:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        looks = tuple(
-            Look(**(r | {"time": datetime.fromisoformat(r["time"]), "ids": tuple(r["ids"])}))
-            for r in record["looks"]
-        )
+        looks = tuple(Look(**(r | {"time": datetime.fromisoformat(r["time"]), "ids": tuple(r["ids"])})) for r in record["looks"])
         before = datetime.fromisoformat(record["before"])
         return cls(looks, before, record["guard_days"], record["seasonal"], _statistics(looks))
 

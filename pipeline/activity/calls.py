@@ -147,9 +147,7 @@ def hull_calls(site: str, zone: str, looks: Sequence[BerthLook], *, zone_version
     return [stay.call(site, zone, zone_version) for stay in stays]
 
 
-def inferred_calls(
-    stock: Sequence[Estimate], calls: Sequence[ShipCall], *, unit_class: str = "container"
-) -> list[ShipCall]:
+def inferred_calls(stock: Sequence[Estimate], calls: Sequence[ShipCall], *, unit_class: str = "container") -> list[ShipCall]:
     """Calls that nobody saw: the stock of a zone went between two looks and no known call lies between them (T6).
 
     Stock can leave by rail or road as well: an inferred call says *something took it away*, is flagged, and is never counted
@@ -192,9 +190,7 @@ class _Occupancy:
     seen: list[datetime] = field(default_factory=list)
     most: int = 0
     blind: int = 0
-    pending: int = (
-        0  # unseen looks since the last usable one: they count once a call turns out to lie around them
-    )
+    pending: int = 0  # unseen looks since the last usable one: they count once a call turns out to lie around them
 
     def step(self, site: str, zone: str, version: int, time: datetime, count: int | None) -> list[ShipCall]:
         if count is None:
@@ -214,9 +210,7 @@ class _Occupancy:
         if not self.seen:
             return []
         blind = self.blind + self.pending
-        return [
-            ShipCall(site, zone, self.empty, self.seen[0], self.seen[-1], after, self.most, blind, version)
-        ]
+        return [ShipCall(site, zone, self.empty, self.seen[0], self.seen[-1], after, self.most, blind, version)]
 
 
 @dataclass(slots=True)

@@ -63,9 +63,7 @@ def voyage_months() -> list[Period]:
     months, is spread evenly over the periods that it does not state.
     """
     rows = list(csv.DictReader(io.StringIO(_data("voyages.tsv")), delimiter="\t"))
-    *parts, total = [
-        (date.fromisoformat(r["start"]), date.fromisoformat(r["end"]), r["voyages"]) for r in rows
-    ]
+    *parts, total = [(date.fromisoformat(r["start"]), date.fromisoformat(r["end"]), r["voyages"]) for r in rows]
     rest = float(total[2]) - sum(float(v) for _, _, v in parts if v)
     months = sum(_months(a, b) for a, b, v in parts if not v)
     return [Period(a, b, float(v) if v else rest * _months(a, b) / months) for a, b, v in parts]

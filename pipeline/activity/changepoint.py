@@ -57,9 +57,7 @@ class Segment:
 _MONTH_DAYS = 365.25 / 12
 
 
-def segments(
-    periods: Sequence[Period], *, dispersion: float = 1.0, expected_changes: float = 2.0
-) -> list[Segment]:
+def segments(periods: Sequence[Period], *, dispersion: float = 1.0, expected_changes: float = 2.0) -> list[Segment]:
     """The most probable segmentation, each change with its probability.
 
     Args:

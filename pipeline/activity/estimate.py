@@ -77,9 +77,7 @@ def in_zone(detections: Detections, outline: BaseGeometry) -> NDArray[np.bool_]:
     return np.asarray(contains_xy(outline, centres[:, 0], centres[:, 1]), np.bool_)
 
 
-def estimate_zones(
-    look: LookView, zones: Sequence[Zone], calibration: Sequence[Calibration]
-) -> list[Estimate]:
+def estimate_zones(look: LookView, zones: Sequence[Zone], calibration: Sequence[Calibration]) -> list[Estimate]:
     """Estimate every class of every zone on one look.
 
     Args:
@@ -99,15 +97,11 @@ def estimate_zones(
     return out
 
 
-def _estimate(
-    look: LookView, zone: Zone, cls: str, inside: Detections, calibration: Sequence[Calibration]
-) -> list[Estimate]:
+def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibration: Sequence[Calibration]) -> list[Estimate]:
     share, hidden = look.exposure[zone.key]
     estimator, refusal = choose_estimator(cls, look.gsd_m)
     if estimator == "E2" and not refusal and zone.key not in look.centre_lines:
-        refusal = (
-            f"at {look.gsd_m:.2g} m cars are measured along track centre lines, and zone '{zone.id}' has none"
-        )
+        refusal = f"at {look.gsd_m:.2g} m cars are measured along track centre lines, and zone '{zone.id}' has none"
     if not refusal and share < NO_VALUE_BELOW:
         refusal = hidden or f"only {100 * share:.0f} % of the zone could be seen"
     blank = Estimate(
@@ -189,13 +183,9 @@ def corrected_count(raw: int, rates: Calibration) -> tuple[float, float, float]:
     """
     precision, recall = max(rates.precision, 0.01), max(rates.recall, 0.01)
     value = raw * precision / recall
-    if rates.n > 0:
-        from_rates = ((1 - recall) / recall + (1 - precision) / precision) / rates.n
-    else:
-        from_rates = 2 * UNKNOWN_RATE_SD**2
-    variance = (
-        value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
-    )
+    measured = ((1 - recall) / recall + (1 - precision) / precision) / max(rates.n, 1)
+    from_rates = measured if rates.n > 0 else 2 * UNKNOWN_RATE_SD**2
+    variance = value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
     half = Z90 * sqrt(variance)
     missed = log(0.05) / log(1 - recall) if recall < 1 else 0.0  # (1 - R)^N = 5 %
     return value, max(0.0, value - half), max(value + half, missed)
@@ -207,10 +197,6 @@ def _by_length(seen: Estimate, cars: Detections, lines: BaseGeometry) -> list[Es
     strings_m = strings_on_lines(cars.boxes, lines, seen.gsd_m)
     number = cars_from_strings(strings_m, seen.gsd_m)
     metres = sum(strings_m)
-    half = (
-        Z90 * sqrt(2 * len(strings_m)) * 0.7 * seen.gsd_m
-    )  # two ends per string, 0.7 GSD each (METHOD 5, E2)
-    track = replace(
-        seen, cls="occupied_track_m", unit="m", value=metres, low=max(0.0, metres - half), high=metres + half
-    )
+    half = Z90 * sqrt(2 * len(strings_m)) * 0.7 * seen.gsd_m  # two ends per string, 0.7 GSD each (METHOD 5, E2)
+    track = replace(seen, cls="occupied_track_m", unit="m", value=metres, low=max(0.0, metres - half), high=metres + half)
     return [replace(seen, value=number.value, low=number.low, high=number.high), track]

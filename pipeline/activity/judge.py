@@ -54,14 +54,8 @@ def judge(
     chosen = _last(ordered) if which == "last" else ordered
     ledgers = _ledgers(ordered)
     judged = [_judge_one(e, ledgers[series_key(e)], settings) for e in chosen]
-    families = (
-        [judged]
-        if which == "last"
-        else [list(g) for _, g in groupby(judged, lambda j: j.estimate.time.date())]
-    )
-    return [
-        _alert(j, q, settings) for family in families for j, q in zip(family, _adjust(family), strict=True)
-    ]
+    families = [judged] if which == "last" else [list(g) for _, g in groupby(judged, lambda j: j.estimate.time.date())]
+    return [_alert(j, q, settings) for family in families for j, q in zip(family, _adjust(family), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +104,7 @@ def _test(estimate: Estimate, predictive: Predictive) -> tuple[float, bool]:
     """One-sided p on the side where the count lies, and whether that is the upper side."""
     assert estimate.value is not None
     low, high = estimate.low, estimate.high
-    count = Count(
-        estimate.value, estimate.value if low is None else low, estimate.value if high is None else high
-    )
+    count = Count(estimate.value, estimate.value if low is None else low, estimate.value if high is None else high)
     surge, drop = predictive.surge_p(count, estimate.exposure), predictive.drop_p(count, estimate.exposure)
     return (surge, True) if surge <= drop else (drop, False)
 

@@ -62,9 +62,7 @@ class Number:
         return self.value + Z90 * self.sd
 
 
-def cars_from_strings(
-    strings_m: Sequence[float], gsd_m: float, car_m: float = CAR_M, car_sd_m: float = FLEET_SD_M
-) -> Number:
+def cars_from_strings(strings_m: Sequence[float], gsd_m: float, car_m: float = CAR_M, car_sd_m: float = FLEET_SD_M) -> Number:
     """E2: ``N = sum (L + g) / l`` (METHOD 5).
 
     ``Var N = N^2 (s_l / l)^2 + N (s_mix / l)^2 + 2 n (0.7 GSD)^2 / l^2`` with n strings.
@@ -174,9 +172,7 @@ def pitch(profile: F64, step_m: float) -> Pitch | None:
     if prominence < MIN_PROMINENCE or not (peak >= left and peak >= right):
         return None
     bend = left - 2 * peak + right
-    shift = (
-        0.5 * (left - right) / bend if bend < 0 else 0.0
-    )  # vertex of the parabola through the three samples
+    shift = 0.5 * (left - right) / bend if bend < 0 else 0.0  # vertex of the parabola through the three samples
     repeats = n * step_m / (lags[best] * step_m)
     return Pitch(float((lags[best] + shift) * step_m), float(step_m / (2 * sqrt(repeats))), prominence)
 

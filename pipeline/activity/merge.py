@@ -28,9 +28,7 @@ SAME_OBJECT_IOU = 0.3
 _SAMPLES = 2000  # points of a zone at which coverage is asked for: +-1 % at 90 %
 
 
-def estimate_look(
-    views: Sequence[LookView], zones: Sequence[Zone], calibration: Sequence[Calibration]
-) -> list[Estimate]:
+def estimate_look(views: Sequence[LookView], zones: Sequence[Zone], calibration: Sequence[Calibration]) -> list[Estimate]:
     """Estimates of a look that one or more scenes make.
 
     The scene that saw most of a zone comes first, the finer one where two saw as much; what it did not see is taken from the
@@ -126,9 +124,7 @@ def _moved(detections: Detections, matrix: F64) -> Detections:
         return detections
     quads = ob.corners(detections.boxes)
     boxes = ob.from_corners(_apply(matrix, quads.reshape(-1, 2)).reshape(-1, 4, 2))
-    return Detections.build(
-        boxes, detections.scores, detections.classes, detections.subtypes, detections.flags
-    )
+    return Detections.build(boxes, detections.scores, detections.classes, detections.subtypes, detections.flags)
 
 
 def _join(kept: Detections, more: Detections) -> Detections:

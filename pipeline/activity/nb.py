@@ -151,12 +151,12 @@ class Predictive:
         return float(weights @ self.at_most(values, exposure))
 
     def band(self, exposure: float = 1.0, level: float = 0.9) -> tuple[float, float]:
-        """Central predictive interval in whole numbers: at most ``(1 - level) / 2`` lies outside on either side."""
+        """Central predictive interval in whole numbers: at most ``(1 - level) / 2`` outside on either side."""
         tail = (1 - level) / 2
         return self._quantile(tail, exposure), self._quantile(1 - tail, exposure)
 
     def _quantile(self, probability: float, exposure: float) -> float:
-        """Smallest whole number y with ``P(Y <= y) >= probability``, by bisection from a bracket around the mean."""
+        """Smallest whole number y with ``P(Y <= y) >= probability``, by bisection from a bracket."""
         low, high = -1.0, max(1.0, round(2 * self.mean(exposure)))
         while float(self.at_most(high, exposure)[0]) < probability:
             low, high = high, 2 * high
@@ -195,6 +195,6 @@ def q_values(p: Mapping[int, float]) -> dict[int, float]:
     least = 1.0
     for rank in range(len(ranked), 0, -1):
         key = ranked[rank - 1]
-        least = min(least, p[key] * len(ranked) / rank)
+        least = min(least, p[key] * (len(ranked) / rank))
         out[key] = least
     return out

@@ -96,9 +96,7 @@ def lattice(
     middle = _fit(length_m, width_m, size, sum(GAP_M) / 2)
     low, high = max(1.0, tiers.value - Z90 * tiers.sd), max(1.0, tiers.value + Z90 * tiers.sd)
     value = middle * max(1.0, tiers.value) * sum(fill) / 2
-    return Pile(
-        value, min(value, least * low * fill[0]), max(value, most * high * fill[1]), tiers.value, "lattice"
-    )
+    return Pile(value, min(value, least * low * fill[0]), max(value, most * high * fill[1]), tiers.value, "lattice")
 
 
 def from_length(length_m: float, gsd_m: float) -> Pile:
@@ -113,9 +111,7 @@ def from_length(length_m: float, gsd_m: float) -> Pile:
     return Pile(value * length_m, low * max(0.0, length_m - blur), high * (length_m + blur), 0.0, "length")
 
 
-def from_area(
-    area_m2: float, *, tiers: tuple[float, float] = (1.0, 3.0), fill: tuple[float, float] = (0.6, 1.0)
-) -> Pile:
+def from_area(area_m2: float, *, tiers: tuple[float, float] = (1.0, 3.0), fill: tuple[float, float] = (0.6, 1.0)) -> Pile:
     """Twenty-foot units from the area of a pile at 3 m: ``area / 15.8 x tiers x fill``, an interval first of all (METHOD 5, E4)."""
     slots = area_m2 / SLOT_M2
     low, high = slots * tiers[0] * fill[0], slots * tiers[1] * fill[1]

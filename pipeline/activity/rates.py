@@ -23,9 +23,7 @@ class RateComparison:
     p_two_sided: float
 
 
-def compare_rates(
-    events: int, exposure_days: float, other_events: int, other_exposure_days: float
-) -> RateComparison:
+def compare_rates(events: int, exposure_days: float, other_events: int, other_exposure_days: float) -> RateComparison:
     """Compare two Poisson rates given their sum (Przyborowski & Wilenski 1940; Clopper-Pearson for the interval).
 
     Given the sum, the events of the first window are binomial with share ``w = days / (days + other days)`` when the rates are

@@ -61,9 +61,7 @@ class Estimate:
     note: str = ""
 
     def __post_init__(self) -> None:
-        assert (self.value is None) == bool(self.not_observed), (
-            "a value or a reason, never both, never neither"
-        )
+        assert (self.value is None) == bool(self.not_observed), "a value or a reason, never both, never neither"
         assert 0.0 <= self.exposure <= 1.0
 
 

@@ -24,9 +24,7 @@ INTER_OBSERVER = 0.10
 INTERVAL_ONLY_BELOW = 0.5
 """Below this exposure the interval may be used and the point must not be quoted (METHOD 5)."""
 
-_LAYOUT = (
-    "The columns are date,site,zone,class,value[,low,high,exposure,estimator,note,zone_version,lower_bound]."
-)
+_LAYOUT = "The columns are date,site,zone,class,value[,low,high,exposure,estimator,note,zone_version,lower_bound]."
 
 
 def read_counts(path: Path) -> list[Estimate]:
@@ -55,9 +53,7 @@ def parse_counts(text: str, name: str) -> list[Estimate]:
         TableError: names file, line and column.
     """
     first = text.lstrip("\r\n").split("\n", 1)[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=";" if ";" in first and "," not in first else ","
-    )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first and "," not in first else ",")
     rows = _rows(reader, name)
     if not rows:
         raise TableError(f"{name}: is empty", _LAYOUT)

@@ -90,11 +90,7 @@ def _fits(load: ShipCall, delivery: ShipCall, shortest: timedelta, longest: time
     earliest_arrival, latest_arrival = delivery.last_empty, delivery.first_seen
     if latest_arrival - earliest_departure < shortest:
         return False  # even the slowest reading of the brackets is faster than a ship
-    if (
-        earliest_arrival is not None
-        and latest_departure is not None
-        and earliest_arrival - latest_departure > longest
-    ):
+    if earliest_arrival is not None and latest_departure is not None and earliest_arrival - latest_departure > longest:
         return False
     if load.length_m is None or delivery.length_m is None:
         return True

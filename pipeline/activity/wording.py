@@ -26,15 +26,9 @@ _LIKELIHOOD = re.compile(
     re.IGNORECASE,
 )
 _CONFIDENCE = re.compile(r"\bconfiden(ce|t|tly)\b", re.IGNORECASE)
-_CLAIM = re.compile(
-    r"\b(arms|weapons?|ammunition|munitions?|because|due to|caused by|in order to)\b", re.IGNORECASE
-)
+_CLAIM = re.compile(r"\b(arms|weapons?|ammunition|munitions?|because|due to|caused by|in order to)\b", re.IGNORECASE)
 
-_NAMES = {
-    "railcar": ("railcar", "railcars"),
-    "vessel": ("vessel", "vessels"),
-    "container": ("container", "containers"),
-}
+_COUNTED = {"railcar", "vessel", "container", "train", "vessel_call"}  # others are printed as the table names them
 
 _FEW_LOOKS, _MANY_LOOKS = 12, 20  # METHOD 6.2: p falls below 0.002 from 12 looks, below 0.001 from 20
 
@@ -72,9 +66,8 @@ def amount(estimate: Estimate) -> str:
     if estimate.unit == "m":
         what = "occupied track" if estimate.cls == "occupied_track_m" else estimate.cls
         return f"{bound}{_number(estimate.value)} m of {what}"
-    one, many = _NAMES.get(estimate.cls, (estimate.cls, estimate.cls))
     number = _number(estimate.value)
-    return f"{bound}{number} {one if number == '1' else many}"
+    return f"{bound}{number} {_name(estimate.cls, one=number == '1')}"
 
 
 def sentences(alert: Alert) -> tuple[str, ...]:
@@ -96,15 +89,11 @@ def _seen(estimate: Estimate) -> str:
     interval = ""
     if estimate.low is not None and estimate.high is not None and estimate.high > estimate.low:
         interval = f" (90 % interval {_number(estimate.low)} to {_number(estimate.high)})"
-    part = (
-        ""
-        if estimate.exposure >= 0.995
-        else f" in the {100 * estimate.exposure:.0f} % of the zone that could be seen"
-    )
+    part = "" if estimate.exposure >= 0.995 else f" in the {100 * estimate.exposure:.0f} % of the zone that could be seen"
     verb = "measured" if estimate.unit == "m" else "counted"
     if estimate.interval_only and interval:
         low, high = _number(estimate.low or 0.0), _number(estimate.high or 0.0)
-        many = "m" if estimate.unit == "m" else _NAMES.get(estimate.cls, ("", estimate.cls))[1]
+        many = "m" if estimate.unit == "m" else _name(estimate.cls)
         return f"{_place(estimate)}, {_day(estimate)}: between {low} and {high} {many}{part}."
     return f"{_place(estimate)}, {_day(estimate)}: {amount(estimate)} {verb}{interval}{part}."
 
@@ -126,22 +115,16 @@ def _unusual(alert: Alert) -> list[str]:
     side = "high" if surge else "low"
     odds = f"p = {_p(alert.p)}" + ("" if alert.q is None or alert.q <= alert.p else f", q = {_p(alert.q)}")
     if term == "almost no chance":
-        out = [
-            f"There is almost no chance of a count this {side} if the place were as it was in the baseline ({odds})."
-        ]
+        out = [f"There is almost no chance of a count this {side} if the place were as it was in the baseline ({odds})."]
     elif term == "roughly even chance":
-        out = [
-            f"There is a roughly even chance of a count this {side} if the place were as it was in the baseline ({odds})."
-        ]
+        out = [f"There is a roughly even chance of a count this {side} if the place were as it was in the baseline ({odds})."]
     else:
         out = [f"A count this {side} would be {term} if the place were as it was in the baseline ({odds})."]
     ratio = alert.ratio_to_max
     if surge and ratio is not None and ratio > 1:
         out.append(f"It is {ratio:.1f} times the largest look of the baseline.")
     if alert.verdict == "watch" and alert.looks < 8:  # METHOD 6.3
-        out.append(
-            f"With {alert.looks} looks this is put on watch and is not called a {'spike' if surge else 'drop'}."
-        )
+        out.append(f"With {alert.looks} looks this is put on watch and is not called a {'spike' if surge else 'drop'}.")
     return out
 
 
@@ -150,9 +133,7 @@ def _contamination(alert: Alert) -> list[str]:
         return []
     looks = "1 look" if alert.contaminated == 1 else f"{alert.contaminated} looks"
     if alert.guard_days < 28:  # METHOD 2.4, T3
-        return [
-            f"The baseline is contaminated: {looks} of the last 28 days are high themselves and stand in it, so p is too large."
-        ]
+        return [f"The baseline is contaminated: {looks} of the last 28 days are high themselves and stand in it, so p is too large."]
     return [f"Within the guard band {looks} were already high, so the rise may have begun earlier."]
 
 
@@ -176,6 +157,12 @@ def _confidence(alert: Alert) -> str:
     return f"Confidence in the observation is {level}: {', '.join(weak)}."
 
 
+def _name(cls: str, *, one: bool = False) -> str:
+    """A class in words: ``railcar`` is one railcar or several railcars, ``boxes_present`` stays as it is."""
+    words = cls.replace("_", " ")
+    return words if one or cls not in _COUNTED else words + "s"
+
+
 def _place(estimate: Estimate) -> str:
     return f"{estimate.site}, zone {estimate.zone} (outline {estimate.zone_version})"
 
@@ -189,4 +176,7 @@ def _number(value: float) -> str:
 
 
 def _p(value: float) -> str:
-    return "below 0.0001" if value < 1e-4 else f"{value:.2g}"
+    """Two significant digits, and no more precision than ten looks can carry (METHOD 6.2)."""
+    if value < 1e-4:
+        return "below 0.0001"
+    return f"{value:.2g}" if value < 0.0095 else f"{value:.3f}" if value < 0.0995 else f"{value:.2f}"

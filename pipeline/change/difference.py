@@ -44,7 +44,9 @@ def normalise(before: Tile, after: Tile) -> tuple[Tile, Gain]:
     """Bring `after` to the radiometry of `before`; saturated and invalid pixels have no vote."""
     both = before.valid & after.valid
     both &= (before.pixels < SATURATED).all(axis=0) & (after.pixels < SATURATED).all(axis=0)
-    gains, offsets, shares = [], [], []
+    gains: list[float] = []
+    offsets: list[float] = []
+    shares: list[float] = []
     for x_all, y_all in zip(after.pixels, before.pixels, strict=True):
         x, y = x_all[both].astype(np.float64), y_all[both].astype(np.float64)
         if len(x) < 100 or x.std() < 1e-4:
@@ -95,7 +97,7 @@ def difference(before: Tile, after: Tile, false_alarm_rate: float, min_area_m2: 
     raw = np.where(valid, above - below, 0).astype(np.float32)
     plain = (b - a)[valid]
     spread = MAD_TO_SIGMA * float(np.median(np.abs(plain - np.median(plain)))) + 1e-4 if valid.any() else 1.0
-    score = np.abs(raw) / np.float32(spread)
+    score = np.asarray(np.abs(raw) / np.float32(spread), np.float32)
     threshold = float(stats.norm.isf(false_alarm_rate / 2))
     changed = _drop_small((score > threshold) & valid, min_area_m2 / gsd_m**2)
     return ChangeMap(score, changed, valid, before.grid, threshold, NULL)
@@ -114,4 +116,3 @@ def polygons(change: ChangeMap, gsd_m: float) -> list[dict[str, Any]]:
     found = [shape(geometry).simplify(0.7) for geometry, _ in shapes]
     ordered = sorted(found, key=lambda p: (-p.area, p.bounds))
     return [{"geometry": mapping(p), "area_m2": round(p.area * gsd_m**2, 1)} for p in ordered]
-

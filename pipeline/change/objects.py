@@ -108,9 +108,7 @@ def _rest(n: int, pairs: list[tuple[int, int]], side: int) -> NDArray[np.int64]:
     return np.setdiff1d(np.arange(n), [p[side] for p in pairs])
 
 
-def _alone(
-    own: Look, index: NDArray[np.int64], kind: Kind, cls: int, *, first: bool
-) -> list[tuple[Kind, int, int, float, int, str]]:
+def _alone(own: Look, index: NDArray[np.int64], kind: Kind, cls: int, *, first: bool) -> list[tuple[Kind, int, int, float, int, str]]:
     rows = []
     for i in index:
         state = Unseen(own.seen_by_other[i])

@@ -66,8 +66,7 @@ def compare(
         raise ImageryError(f"{first.id} and {second.id}: the two looks do not overlap", "Compare looks of one place.")
     gsd_m = first.gsd_m * grid.pixel_size()[0] / first.grid.pixel_size()[0]
     before, after = (
-        _masked(read_on_grid(s, first, grid), o, pixel_map(grid, frame(s, first)))
-        for s, o in zip(scenes, observed, strict=True)
+        _masked(read_on_grid(s, first, grid), o, pixel_map(grid, frame(s, first))) for s, o in zip(scenes, observed, strict=True)
     )
     alignment = register(before, after, settings.max_shift_m / gsd_m)
     aligned = warp_tile(after, alignment.matrix) if alignment.applied else after

@@ -6,6 +6,8 @@ one and it is clearly better. Water has no gradients and therefore no vote. The 
 whole overlap, before against after; a fit that does not improve it is refused, with the reason.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +50,7 @@ def register(before: Tile, after: Tile, max_shift_px: float) -> Alignment:
     if features is not None:
         candidates.append(features)
     candidates.append(IDENTITY)
-    fits = [_refine(a, b, m, before.valid & after.valid) for m in candidates]
+    fits = [_refine(a, b, m) for m in candidates]
     good = [f for f in fits if f is not None]
     if not good:
         return _refused("too few windows with texture in both looks agree")
@@ -58,7 +60,14 @@ def register(before: Tile, after: Tile, max_shift_px: float) -> Alignment:
 
 
 def _gate(
-    a: F32, b: F32, matrix: F64, residual: float, inliers: float, count: int, quality: float, max_shift_px: float
+    a: F32,
+    b: F32,
+    matrix: F64,
+    residual: float,
+    inliers: float,
+    count: int,
+    quality: float,
+    max_shift_px: float,
 ) -> Alignment:
     centre = np.array([a.shape[1] / 2, a.shape[0] / 2])
     dx, dy = matrix[:, :2] @ centre + matrix[:, 2] - centre
@@ -76,7 +85,14 @@ def _gate(
         reason = f"gradient agreement does not improve ({nominal:.3f} to {quality:.3f})"
     elif shift <= SIGNIFICANT_PX and np.abs(matrix[:, :2] - IDENTITY[:, :2]).max() * max(a.shape) / 2 <= SIGNIFICANT_PX:
         return Alignment(
-            IDENTITY, float(dx), float(dy), residual, reliability, False, "already registered to within 0.1 px", count
+            IDENTITY,
+            float(dx),
+            float(dy),
+            residual,
+            reliability,
+            False,
+            "already registered to within 0.1 px",
+            count,
         )
     if reason:
         return Alignment(IDENTITY, float(dx), float(dy), residual, reliability, False, reason, count)
@@ -130,17 +146,15 @@ def _features(before: Tile, after: Tile, max_shift_px: float) -> F64 | None:
         grey = tile.pixels.mean(axis=0)
         low, high = np.percentile(grey[tile.valid], (1, 99)) if tile.valid.any() else (0.0, 1.0)
         views.append(np.clip((grey - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8))
-    sift = cv2.SIFT_create(nfeatures=3000)
-    (ka, da), (kb, db) = (
-        sift.detectAndCompute(v, t.valid.astype(np.uint8)) for v, t in zip(views, (before, after), strict=True)
-    )
+    sift: Any = cv2.SIFT_create(nfeatures=3000)  # type: ignore[attr-defined] # absent from the stub, not from the wheel
+    (ka, da), (kb, db) = (sift.detectAndCompute(v, t.valid.astype(np.uint8)) for v, t in zip(views, (before, after), strict=True))
     if da is None or db is None or min(len(ka), len(kb)) < 12:
         return None
     pairs = [m for m, n in cv2.BFMatcher().knnMatch(db, da, k=2) if m.distance < 0.8 * n.distance]
     if len(pairs) < 8:
         return None
-    source = np.float32([kb[m.queryIdx].pt for m in pairs])
-    target = np.float32([ka[m.trainIdx].pt for m in pairs])
+    source = np.array([kb[m.queryIdx].pt for m in pairs], np.float32)
+    target = np.array([ka[m.trainIdx].pt for m in pairs], np.float32)
     close = np.hypot(*(source - target).T) <= 1.5 * max_shift_px
     if close.sum() < 8:
         return None
@@ -152,8 +166,8 @@ def _features(before: Tile, after: Tile, max_shift_px: float) -> F64 | None:
     return matrix
 
 
-def _refine(a: F32, b: F32, start: F64, both: NDArray[np.bool_]) -> tuple[F64, float, float, int] | None:
-    """Windows around a first guess -> matrix, median residual px, inlier share, inliers; twice, the second from the first's fit."""
+def _refine(a: F32, b: F32, start: F64) -> tuple[F64, float, float, int] | None:
+    """Windows around a first guess -> matrix, median residual px, inlier share, inliers; each pass starts from the last fit."""
     matrix = start
     for _ in range(3):
         warped = warp(b, matrix)
@@ -258,12 +272,11 @@ def _agreement(a: F32, b: F32, matrix: F64) -> float:
     return float(np.corrcoef(a[use], warped[use])[0, 1])
 
 
-def warp(image: F32, matrix: F64, *, nearest: bool = False) -> F32:
+def warp(image: F32, matrix: F64) -> F32:
     """An (H, W) or (H, W, C) array moved onto the reference frame; outside is 0. Pixel frame as everywhere: corners, not centres."""
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5  # cv2 counts from pixel centres
-    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return np.asarray(cv2.warpAffine(image, centred, image.shape[1::-1], flags=how, borderValue=0))
+    return np.asarray(cv2.warpAffine(image, centred, image.shape[1::-1], flags=cv2.INTER_LINEAR, borderValue=0))
 
 
 def warp_tile(tile: Tile, matrix: F64) -> Tile:

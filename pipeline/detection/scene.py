@@ -46,7 +46,10 @@ def detect_scene(scene: Scene, detectors: Sequence[Detector], settings: Detectio
                 f"({', '.join(head.classes)})"
             )
     if not parts:
-        raise ModelError(f"{scene.path}: no detector works here: {'; '.join(skipped.values())}", "Use imagery in that range.")
+        raise ModelError(
+            f"{scene.path}: no detector works here: {'; '.join(skipped.values())}",
+            "Use imagery in that range.",
+        )
     return SceneDetections(_with_flags(Detections.concat(parts)), skipped)
 
 

@@ -41,9 +41,10 @@ def build_catalog(imagery: Imagery, *, need_time: bool = True) -> Catalog:
     skipped: list[Skipped] = []
     masks = set()
     for path in files:
+        if folder.resolve() not in path.resolve().parents:
+            skipped.append(Skipped(path.name, f"{path}: is a link out of the folder. Copy the image instead."))
+            continue
         try:
-            if folder.resolve() not in path.resolve().parents:
-                raise ImageryError(f"{path}: is a link out of the folder", "Copy the image instead.")
             scene = open_scene(path, imagery.scenes.get(path.name), imagery.defaults, need_time=need_time)
         except ImageryError as error:
             skipped.append(Skipped(path.name, str(error)))
@@ -73,7 +74,11 @@ def stac_item(scene: Scene) -> dict[str, Any]:
         corners = scene.grid.to_map(_frame(scene))
         ring = [[float(x), float(y)] for x, y in [*corners, corners[0]]]
         footprint = transform_geom(
-            scene.grid.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, antimeridian_cutting=True, precision=7
+            scene.grid.crs,
+            "EPSG:4326",
+            {"type": "Polygon", "coordinates": [ring]},
+            antimeridian_cutting=True,
+            precision=7,
         )
         bounds = list(shape(footprint).bounds)
         if bounds[2] - bounds[0] > 180:  # RFC 7946 5.2: a box over the antimeridian has west > east
@@ -81,7 +86,7 @@ def stac_item(scene: Scene) -> dict[str, Any]:
             east = max(x for x, _ in _points(footprint) if x < 0)
             bounds = [west, bounds[1], east, bounds[3]]
         else:
-            footprint = mapping(shape(footprint) if shape(footprint).is_valid else box(*bounds))
+            footprint = mapping(shape(footprint) if shape(footprint).is_valid else box(bounds[0], bounds[1], bounds[2], bounds[3]))
     properties: dict[str, Any] = {
         "gsd": scene.gsd_m,
         "platform": scene.sensor,

@@ -44,6 +44,7 @@ class Observed:
         out[inside] = self.state[row[inside], column[inside]]
         return out
 
+
 REASONS = {
     Unseen.NO_DATA: "outside the swath",
     Unseen.CLOUD: "cloud",

@@ -54,9 +54,18 @@ def _read_inside(scene: Scene, window: Window, shape: tuple[int, int]) -> tuple[
     wanted = [names.index(n) + 1 for n in ("red", "green", "blue")] if "red" in names else [names.index("pan") + 1]
     box = rasterio.windows.Window(window.x0, window.y0, window.width, window.height)
     try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(scene.path) as source:
+        with (
+            warnings.catch_warnings(),
+            rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+            rasterio.open(scene.path) as source,
+        ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            raw = source.read(wanted, window=box, out_shape=(len(wanted), *shape), resampling=rasterio.enums.Resampling.average)
+            raw = source.read(
+                wanted,
+                window=box,
+                out_shape=(len(wanted), *shape),
+                resampling=rasterio.enums.Resampling.average,
+            )
             alpha = names.index("alpha") + 1 if "alpha" in names else None
             opaque = source.read(alpha, window=box, out_shape=shape) > 0 if alpha else np.ones(shape, np.bool_)
     except (RasterioError, OSError) as error:

@@ -27,7 +27,8 @@ def common_grid(before: Scene, after: Scene) -> Grid | None:
     """
     if (before.grid.crs is None) != (after.grid.crs is None):
         raise ImageryError(
-            f"{before.path.name} and {after.path.name}: only one has a CRS", "Georeference both or neither, and declare gsd_m."
+            f"{before.path.name} and {after.path.name}: only one has a CRS",
+            "Georeference both or neither, and declare gsd_m.",
         )
     w, h = before.grid.width, before.grid.height
     if before.grid.crs is None:
@@ -44,10 +45,14 @@ def common_grid(before: Scene, after: Scene) -> Grid | None:
     if x1 - x0 < 1 or y1 - y0 < 1:
         return None
     factor = max(1.0, after.gsd_m / before.gsd_m, max(x1 - x0, y1 - y0) / MAX_SIDE_PX)
-    a, b, c, d, e, f = before.grid.transform
+    a, b, _, d, e, _ = before.grid.transform
     origin = before.grid.to_map(np.array([[x0, y0]], np.float64))[0]
     size = int(np.ceil((x1 - x0) / factor - 1e-6)), int(np.ceil((y1 - y0) / factor - 1e-6))
-    return Grid(*size, (a * factor, b * factor, float(origin[0]), d * factor, e * factor, float(origin[1])), before.grid.crs)
+    return Grid(
+        *size,
+        (a * factor, b * factor, float(origin[0]), d * factor, e * factor, float(origin[1])),
+        before.grid.crs,
+    )
 
 
 def _corners(grid: Grid) -> NDArray[np.float64]:

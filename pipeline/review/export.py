@@ -85,12 +85,16 @@ def dota(detections: Detections) -> str:
 def lonlat(geometry: Mapping[str, Any], crs: str | None) -> dict[str, Any]:
     """A geometry in RFC 7946 form: WGS84 lon/lat, counter-clockwise rings, cut at the antimeridian; pixels stay as they are."""
     if crs is None:
-        return dict(mapping(shape(geometry)))
+        return dict(mapping(shape(dict(geometry))))
     from rasterio.warp import transform_geom
 
     moved = shape(transform_geom(crs, "EPSG:4326", geometry, antimeridian_cutting=True, precision=7))
     parts = [orient(p) for p in getattr(moved, "geoms", [moved])]
-    return dict(mapping(parts[0])) if len(parts) == 1 else {"type": "MultiPolygon", "coordinates": [mapping(p)["coordinates"] for p in parts]}
+    return (
+        dict(mapping(parts[0]))
+        if len(parts) == 1
+        else {"type": "MultiPolygon", "coordinates": [mapping(p)["coordinates"] for p in parts]}
+    )
 
 
 def collection(features: Sequence[Mapping[str, Any]], crs: str | None, **members: Any) -> str:
@@ -106,7 +110,11 @@ def detection_features(scene: Scene, detections: Detections) -> list[dict[str, A
     for i, ring in enumerate(rings):
         geometry = {"type": "Polygon", "coordinates": [[[float(x), float(y)] for x, y in (*ring, ring[0])]]}
         features.append(
-            {"type": "Feature", "geometry": lonlat(geometry, scene.grid.crs), "properties": _properties(scene, detections, i)}
+            {
+                "type": "Feature",
+                "geometry": lonlat(geometry, scene.grid.crs),
+                "properties": _properties(scene, detections, i),
+            }
         )
     return features
 
@@ -132,13 +140,12 @@ def detections_parquet(path: Path, rows: Sequence[tuple[Scene, Detections, Seque
     """
     import geopandas as gpd
     from shapely import Polygon
-    from shapely import polygons as make_polygons
 
     columns: dict[str, list[Any]] = {k: [] for k in ("scene", "time", "class", "subtype", "flags", "score", "zone", "geometry")}
     crs = rows[0][0].grid.crs if rows else None
     for scene, d, zones in rows:
         rings = scene.grid.to_map(ob.corners(d.boxes).reshape(-1, 2)).reshape(-1, 4, 2)
-        shapes = list(make_polygons(rings)) if objects and len(d) else [Polygon()] * len(d)
+        shapes: list[Any] = [Polygon(r) for r in rings] if objects and len(d) else [Polygon()] * len(d)
         found = gpd.GeoSeries(shapes, crs=scene.grid.crs)
         columns["geometry"] += list(found.to_crs(crs) if scene.grid.crs != crs else found)
         columns["scene"] += [scene.id] * len(d)
@@ -173,7 +180,14 @@ def change_cog(path: Path, change: ChangeMap) -> None:
     """Score (band 1) and changed 0/1 (band 2) as a Cloud Optimized GeoTIFF; -1 where not observed in both looks."""
     bands = np.stack([change.score, change.changed.astype(np.float32)])
     bands[:, ~change.valid] = -1.0
-    options = {"driver": "COG", "compress": "deflate", "predictor": "yes", "dtype": "float32", "count": 2, "nodata": -1.0}
+    options = {
+        "driver": "COG",
+        "compress": "deflate",
+        "predictor": "yes",
+        "dtype": "float32",
+        "count": 2,
+        "nodata": -1.0,
+    }
     place = {"crs": change.grid.crs, "transform": rasterio.Affine(*change.grid.transform)} if change.grid.crs else {}
     with rasterio.open(path, "w", height=change.grid.height, width=change.grid.width, **options, **place) as target:
         target.write(bands)

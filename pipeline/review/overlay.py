@@ -25,7 +25,12 @@ KIND_COLOURS = {
     Kind.PERSISTED: (170, 190, 210),
     Kind.UNOBSERVABLE: (190, 120, 255),
 }
-UNSEEN_COLOURS = {Unseen.NO_DATA: (110, 110, 120), Unseen.CLOUD: (235, 235, 245), Unseen.SHADOW: (70, 60, 110), Unseen.MASKED: (200, 150, 60)}
+UNSEEN_COLOURS = {
+    Unseen.NO_DATA: (110, 110, 120),
+    Unseen.CLOUD: (235, 235, 245),
+    Unseen.SHADOW: (70, 60, 110),
+    Unseen.MASKED: (200, 150, 60),
+}
 PANEL = (18, 24, 32)
 INK, FAINT = (236, 240, 244), (150, 162, 176)
 HEAD, FOOT = 54, 74
@@ -95,7 +100,11 @@ def draw_overlay(
 
 
 def draw_pair(
-    tiles: tuple[Tile, Tile], looks: tuple[Look, Look], objects: ObjectChanges, scenes: tuple[Scene, Scene], gsd_m: float
+    tiles: tuple[Tile, Tile],
+    looks: tuple[Look, Look],
+    objects: ObjectChanges,
+    scenes: tuple[Scene, Scene],
+    gsd_m: float,
 ) -> tuple[Image.Image, list[Image.Image]]:
     """Before and after side by side on one grid and stretch, and the two frames alone for a blink."""
     zoom = max(1.0, MIN_SIDE * 0.75 / max(tiles[0].valid.shape))
@@ -122,7 +131,13 @@ def draw_pair(
     return _framed(both, caption, legend, gsd_m / zoom, scenes[0]), frames
 
 
-def _box(draw: ImageDraw.ImageDraw, corners: NDArray[np.float64], colour: tuple[int, int, int], *, thin: bool = False) -> None:
+def _box(
+    draw: ImageDraw.ImageDraw,
+    corners: NDArray[np.float64],
+    colour: tuple[int, int, int],
+    *,
+    thin: bool = False,
+) -> None:
     points = [(float(x), float(y)) for x, y in (*corners, corners[0])]
     if not thin:
         draw.line(points, fill=(0, 0, 0), width=3)
@@ -156,7 +171,11 @@ def _hatch(picture: Image.Image, observed: Observed, k: float) -> Image.Image:
 
 
 def _framed(
-    picture: Image.Image, caption: Caption, legend: Sequence[tuple[tuple[int, int, int], str]], m_per_px: float, scene: Scene
+    picture: Image.Image,
+    caption: Caption,
+    legend: Sequence[tuple[tuple[int, int, int], str]],
+    m_per_px: float,
+    scene: Scene,
 ) -> Image.Image:
     """Title above, legend, scale bar, north arrow and credit below; nothing is drawn over the ground."""
     width = max(picture.width, 640)
@@ -191,7 +210,15 @@ def _north(draw: ImageDraw.ImageDraw, x: float, y: float, scene: Scene) -> None:
     u = (up - origin) / np.hypot(*(up - origin))
     tip = (x + 16 * u[0], y + 16 * u[1])
     left, right = (-u[1], u[0]), (u[1], -u[0])
-    draw.polygon([tip, (x - 7 * u[0] + 6 * left[0], y - 7 * u[1] + 6 * left[1]), (x, y), (x - 7 * u[0] + 6 * right[0], y - 7 * u[1] + 6 * right[1])], fill=INK)
+    draw.polygon(
+        [
+            tip,
+            (x - 7 * u[0] + 6 * left[0], y - 7 * u[1] + 6 * left[1]),
+            (x, y),
+            (x - 7 * u[0] + 6 * right[0], y - 7 * u[1] + 6 * right[1]),
+        ],
+        fill=INK,
+    )
     draw.text((x + 14, y - 9), "N", fill=INK, font=_font(14))
 
 

@@ -41,15 +41,11 @@ def _dask_client(workers: int) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
-        raise ConfigError(
-            "execution.executor: dask is not installed", "Install it with `pip install 'yardwatch[cluster]'`."
-        ) from error
+        raise ConfigError("execution.executor: dask is not installed", "Install it with `pip install 'yardwatch[cluster]'`.") from error
     return Client(n_workers=workers, threads_per_worker=1, dashboard_address=None)
 
 
-def run_all(
-    executor: Executor | None, work: Callable[[_T], _R], items: Sequence[_T]
-) -> Iterator[tuple[_T, _R]]:
+def run_all(executor: Executor | None, work: Callable[[_T], _R], items: Sequence[_T]) -> Iterator[tuple[_T, _R]]:
     """Do `work` on each item and yield (item, result) as they finish; the first error stops what has not begun."""
     if executor is None:
         for item in items:

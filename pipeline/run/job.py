@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +93,19 @@ class Job:
         seen = [s for s in catalog.scenes if not self._embargoed(s)]
         with open_executor(self.run.execution) as executor:
             self.store.sweep()
-            self._make("observe", executor, [self._task("observe", s.id, _facts(s), partial(stages.do_observe, s)) for s in seen])
+            self._make(
+                "observe",
+                executor,
+                [self._task("observe", s.id, _facts(s), partial(stages.do_observe, s)) for s in seen],
+            )
             seen = [s for s in seen if ("observe", s.id) in self.folders]
             settings = self.run.detection
             tasks = [
                 self._task(
-                    "detect", s.id, [_facts(s), heads, settings.model_dump()], partial(stages.do_detect, s, self.run.model, settings)
+                    "detect",
+                    s.id,
+                    [_facts(s), heads, settings.model_dump()],
+                    partial(stages.do_detect, s, self.run.model, settings),
                 )
                 for s in seen
             ]
@@ -128,7 +136,10 @@ class Job:
             executor,
             [
                 self._task(
-                    "align", s.id, [_facts(s), _facts(reference), change.max_shift_m], partial(stages.do_align, s, reference, change)
+                    "align",
+                    s.id,
+                    [_facts(s), _facts(reference), change.max_shift_m],
+                    partial(stages.do_align, s, reference, change),
                 )
                 for s in scenes
             ],
@@ -141,13 +152,23 @@ class Job:
         estimate = self.folders["estimate", site.id]
         activity = self.run.activity
         inputs = [self.keys["estimate", site.id], activity.model_dump()]
-        self._make("judge", None, [self._task("judge", site.id, inputs, partial(stages.do_judge, estimate, activity))])
-        pairs = [(a[0], b[0]) for a, b in zip(looks, looks[1:], strict=False)]
+        self._make(
+            "judge",
+            None,
+            [self._task("judge", site.id, inputs, partial(stages.do_judge, estimate, activity))],
+        )
+        pairs = [(a[0], b[0]) for a, b in pairwise(looks)]
         tasks = [
             self._task(
                 "compare",
                 f"{a.id}__{b.id}",
-                [_facts(a), _facts(b), keys_of(a, "observe", "detect"), keys_of(b, "observe", "detect"), change.model_dump()],
+                [
+                    _facts(a),
+                    _facts(b),
+                    keys_of(a, "observe", "detect"),
+                    keys_of(b, "observe", "detect"),
+                    change.model_dump(),
+                ],
                 partial(stages.do_compare, (a, b), made, change),
             )
             for a, b in pairs
@@ -158,7 +179,13 @@ class Job:
             self._task(
                 "draw",
                 f"{site.id}__{s.id}",
-                [facts, _facts(s), keys_of(s, "observe", "detect", "align"), self.keys["estimate", site.id], side],
+                [
+                    facts,
+                    _facts(s),
+                    keys_of(s, "observe", "detect", "align"),
+                    self.keys["estimate", site.id],
+                    side,
+                ],
                 partial(stages.do_draw, site, s, reference, made, estimate, side),
             )
             for s in scenes
@@ -252,4 +279,3 @@ def _group(scenes: Sequence[Scene], hours: float) -> tuple[tuple[Scene, ...], ..
         else:
             looks.append([scene])
     return tuple(tuple(look) for look in looks)
-

@@ -34,7 +34,10 @@ def publish_all(job: Job, results: Sequence[SiteResult]) -> list[Alert]:
     estimates = [e for r in results for e in stages.load_estimates(r.estimate)]
     calls = [c for r in results for c in ship_calls(stages.load_estimates(r.estimate))]
     _write(out / "estimates.csv", export.estimates_csv(estimates))
-    _write(out / "alerts.json", export.to_json([record(a) | {"wording": list(a.wording), "evidence": list(a.evidence)} for a in alerts]))
+    _write(
+        out / "alerts.json",
+        export.to_json([record(a) | {"wording": list(a.wording), "evidence": list(a.evidence)} for a in alerts]),
+    )
     _write(out / "calls.json", export.to_json([_call(c) for c in calls]))
     views = [_site_view(out, r) for r in results]
     for result in results:
@@ -123,7 +126,12 @@ def _pair_view(out: Path, site: str, before: Scene, after: Scene, folder: Path) 
     words = "Registered" if alignment.applied else "Not shifted"
     words += f": dx {alignment.dx_px:.2f}, dy {alignment.dy_px:.2f} px, residual {alignment.residual_px:.2f} px; {alignment.reason}."
     pictures = [
-        Picture((folder / f"{side}.jpg").read_bytes(), "image/jpeg", f"{name}.png", f"{side}: {scene.time:%Y-%m-%d}")
+        Picture(
+            (folder / f"{side}.jpg").read_bytes(),
+            "image/jpeg",
+            f"{name}.png",
+            f"{side}: {scene.time:%Y-%m-%d}",
+        )
         for side, scene in (("before", before), ("after", after))
     ]
     title = f"{before.time:%Y-%m-%d} to {after.time:%Y-%m-%d}"
@@ -144,11 +152,7 @@ def _objects(job: Job, results: Sequence[SiteResult]) -> None:
                 rows.append((scene, *_with_zones(job, result, scene, detections)))
     pixel = any(r.site.crs == "pixel" for r in results)
     if job.run.review.objects:
-        features = [
-            f | {"properties": f["properties"] | {"scene": s.id}}
-            for s, d, _ in rows
-            for f in export.detection_features(s, d)
-        ]
+        features = [f | {"properties": f["properties"] | {"scene": s.id}} for s, d, _ in rows for f in export.detection_features(s, d)]
     else:  # only objects inside zones, placed at their zone: rounding to the zone is the point
         rows = [(s, d.take(np.array([bool(z) for z in zones], np.bool_)), [z for z in zones if z]) for s, d, zones in rows]
     _write(out / "detections.geojson", export.collection(features, None if pixel else "EPSG:4326"))

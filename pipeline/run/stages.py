@@ -113,7 +113,12 @@ def outlines(site: Site, zones: Sequence[Zone], scene: Scene, reference: Scene, 
 
 
 def do_estimate(
-    site: Site, reference: Scene, looks: Sequence[Sequence[Scene]], made: Mapping[tuple[str, str], Path], model: str, folder: Path
+    site: Site,
+    reference: Scene,
+    looks: Sequence[Sequence[Scene]],
+    made: Mapping[tuple[str, str], Path],
+    model: str,
+    folder: Path,
 ) -> None:
     """Numbers of every zone on every look. Where several scenes make a look, each zone takes the scene that saw most of it."""
     calibration = [row for card in find(model) for row in card.calibration]
@@ -130,9 +135,7 @@ def do_estimate(
     codec.write_json(folder / "estimates.json", [codec.estimate_record(e) for e in rows])
 
 
-def _view(
-    site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], made: Mapping[tuple[str, str], Path]
-) -> LookView:
+def _view(site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], made: Mapping[tuple[str, str], Path]) -> LookView:
     observed = codec.load_observed(made["observe", scene.id])
     shapes = outlines(site, zones, scene, reference, made["align", scene.id])
     return LookView(
@@ -190,12 +193,18 @@ def do_judge(estimates: Path, settings: ActivitySettings, folder: Path) -> None:
     """Every look against its own past, and the last looks together."""
     rows = load_estimates(estimates)
     for which in ("last", "all"):
-        alerts = judge(rows, settings, which)  # type: ignore[arg-type]
+        alerts = judge(rows, settings, which)
         codec.write_json(folder / f"{which}.json", [codec.alert_record(a) for a in alerts])
 
 
 def do_draw(
-    site: Site, scene: Scene, reference: Scene, made: Mapping[tuple[str, str], Path], estimates: Path, side: int, folder: Path
+    site: Site,
+    scene: Scene,
+    reference: Scene,
+    made: Mapping[tuple[str, str], Path],
+    estimates: Path,
+    side: int,
+    folder: Path,
 ) -> None:
     """Overlay of one look."""
     zones = site.zones_on(scene.time.date())
@@ -223,4 +232,3 @@ def _label(zone: Zone, values: Mapping[tuple[str, str], Estimate]) -> str:
         if e is not None:
             words.append("not observed" if e.value is None else f"{e.value:.0f}")
     return f"{zone.id}: {', '.join(words)}" if words else zone.id
-
