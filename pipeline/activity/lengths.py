@@ -39,9 +39,13 @@ END_SD_GSD = 0.7
 PITCH_RANGE_M = (10.0, 25.0)
 """Where the repeat of a string is looked for (METHOD 5, E3)."""
 
-MIN_PROMINENCE = 0.1
-"""Rise of the autocorrelation peak over its surroundings below which the prior is used. Ours: white noise along 20 cars at 1 m
-reaches 0.1 in fewer than one string of ten."""
+HARMONIC = 0.7
+"""A shorter repeat wins over a longer one from this share of its height on. Ours: sampling at 1 m blurs a repeat that is no whole
+number of metres."""
+
+PROMINENCE_NOISE = 6.0
+"""Height of the autocorrelation peak, in ``1 / sqrt(samples)``, below which the prior is used: the standard deviation of one lag
+of white noise is one such unit, and the range of the sixteen lags exceeds six in fewer than one string of fifty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,7 @@ class Pitch:
     Attributes:
         metres: length over couplers.
         sd_m: its standard deviation.
-        prominence: height of the peak over the lower of its flanks, 0..1.
+        prominence: height of the autocorrelation peak over the lowest point of the range, 0..2.
     """
 
     metres: float
@@ -166,10 +170,16 @@ def pitch(profile: F64, step_m: float) -> Pitch | None:
         return None
     n = len(profile)
     correlation = np.array([float(centred[lag:] @ centred[:-lag]) / power * n / (n - lag) for lag in lags])
-    best = 1 + int(np.argmax(correlation[1:-1]))
+    floor = float(correlation.min())
+    inner = correlation[1:-1]
+    peaks = 1 + np.flatnonzero((inner >= correlation[:-2]) & (inner >= correlation[2:]))
+    tall = [i for i in peaks.tolist() if correlation[i] - floor >= HARMONIC * (inner.max() - floor)]
+    if not tall:
+        return None
+    best = tall[0]  # twice the pitch repeats as well: the shortest tall repeat is one car
     left, peak, right = correlation[best - 1 : best + 2]
-    prominence = float(peak - max(correlation[: best + 1].min(), correlation[best:].min()))
-    if prominence < MIN_PROMINENCE or not (peak >= left and peak >= right):
+    prominence = float(peak - floor)
+    if prominence < PROMINENCE_NOISE / sqrt(n):
         return None
     bend = left - 2 * peak + right
     shift = 0.5 * (left - right) / bend if bend < 0 else 0.0  # vertex of the parabola through the three samples

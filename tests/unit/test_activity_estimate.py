@@ -173,6 +173,13 @@ def test_e3_finds_the_pitch_and_falls_back_on_noise(length_m: float) -> None:
     assert refined.sd < cars_from_strings([400], 1.0).sd
 
 
+@pytest.mark.parametrize("samples", [60, 200])
+def test_e3_finds_no_pitch_in_noise(samples: int) -> None:
+    rng = np.random.default_rng(0)
+    false = sum(pitch(rng.normal(size=samples), 1.0) is not None for _ in range(200))
+    assert false <= 10
+
+
 @pytest.mark.parametrize(("gsd_m", "sd", "usable"), [(0.5, 0.15, True), (3.0, 0.9, False)])
 def test_tiers_from_shadow(gsd_m: float, sd: float, usable: bool) -> None:
     tiers = tiers_from_shadow(2.591 * 3 / np.tan(np.radians(38)), 38.0, gsd_m)

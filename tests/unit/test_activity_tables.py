@@ -98,6 +98,8 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_the_record_has_the_published_keys() -> None:
     text = HEADER + "".join(f"2023-0{i}-01,a,b,railcar,{5 + i},,,,,\n" for i in range(1, 9))
     (found,) = records(judge(parse_counts(text, "t.csv"), ActivitySettings()))
-    assert list(found) == ("site zone class date value low high exposure expected p q ratio_to_max looks verdict".split())
+    assert list(found) == (
+        ["site", "zone", "class", "date", "value", "low", "high", "exposure", "expected", "p", "q", "ratio_to_max", "looks", "verdict"]
+    )
     assert found["date"] == "2023-08-01T00:00:00+00:00"
     assert found["looks"] == 7
