@@ -20,6 +20,10 @@ SLOT_M2 = 15.8
 PER_METRE = (3.3, 2.0, 5.0)
 """Boxes per metre of an improvised quay pile: value, low, high (METHOD 4.1 and 5, E4; a weak prior)."""
 
+SLACK = 0.2
+"""Share of a box that may lack at the end of a row in the value (not in its bounds): a block ends where a box ends, and with a
+gap taken 2 cm too wide ten boxes of 6.06 m would become nine."""
+
 SHADOW_LIMIT_TIER = 0.5
 """Standard deviation of the tiers, in tiers, from which a shadow says nothing: neighbours could not be told apart."""
 
@@ -93,7 +97,7 @@ def lattice(
     blur = Z90 * 0.7 * sqrt(2) * gsd_m
     most = _fit(length_m + blur, width_m + blur, size, GAP_M[0])
     least = _fit(max(0.0, length_m - blur), max(0.0, width_m - blur), size, GAP_M[1])
-    middle = _fit(length_m, width_m, size, sum(GAP_M) / 2, nearest=True)
+    middle = _fit(length_m, width_m, size, sum(GAP_M) / 2, SLACK)
     low, high = max(1.0, tiers.value - Z90 * tiers.sd), max(1.0, tiers.value + Z90 * tiers.sd)
     value = middle * max(1.0, tiers.value) * sum(fill) / 2
     return Pile(value, min(value, least * low * fill[0]), max(value, most * high * fill[1]), tiers.value, "lattice")
@@ -118,17 +122,12 @@ def from_area(area_m2: float, *, tiers: tuple[float, float] = (1.0, 3.0), fill: 
     return Pile((low + high) / 2, low, high, sum(tiers) / 2, "area")
 
 
-def _fit(length_m: float, width_m: float, size: str, gap_m: float, *, nearest: bool = False) -> int:
-    """Boxes on the ground of a block, the better of the two orientations.
-
-    A bound takes the boxes that fit whole. The value takes the nearest whole number instead: a block ends where a box ends, and
-    with a gap 2 cm too wide ten boxes of 6.06 m would become nine.
-    """
+def _fit(length_m: float, width_m: float, size: str, gap_m: float, slack: float = 1e-9) -> int:
+    """Boxes on the ground of a block, the better of the two orientations; `slack` is the share of a box that may lack."""
     along, across = BOXES_M[size]
 
     def rows(side: float, box: float) -> int:
-        number = (side + gap_m) / (box + gap_m)
-        return max(0, round(number) if nearest else floor(number + 1e-9))
+        return max(0, floor((side + gap_m) / (box + gap_m) + slack))
 
     straight = rows(length_m, along) * rows(width_m, across)
     turned = rows(length_m, across) * rows(width_m, along)
