@@ -10,7 +10,8 @@ from itertools import groupby
 from typing import Literal
 
 from pipeline.activity import wording
-from pipeline.activity.baseline import FAMILIES, Baseline, Ledger
+from pipeline.activity.baseline import FAMILIES, Baseline, Ledger, Look
+from pipeline.activity.cusum import BuildUp, build_up
 from pipeline.activity.nb import Count, Predictive, q_values
 from pipeline.activity.records import Alert, Estimate, Verdict
 from pipeline.config import ActivitySettings
@@ -69,6 +70,7 @@ class _Judged:
     p: float | None = None
     surge: bool = True
     contaminated: int = 0
+    rise: BuildUp | None = None
 
 
 def _last(ordered: Sequence[Estimate]) -> list[Estimate]:
@@ -97,7 +99,16 @@ def _judge_one(estimate: Estimate, ledger: Ledger, settings: ActivitySettings) -
         return _Judged(estimate, baseline, expected, band)
     p, surge = _test(estimate, predictive)
     high = _high_before(estimate, ledger, settings)
-    return _Judged(estimate, baseline, expected, band, p, surge, high)
+    return _Judged(estimate, baseline, expected, band, p, surge, high, _rise(estimate, ledger, predictive, settings))
+
+
+def _rise(estimate: Estimate, ledger: Ledger, predictive: Predictive, settings: ActivitySettings) -> BuildUp | None:
+    """The looks of the guard band and this one together; None when the band holds no other look."""
+    earlier = ledger.guarded(estimate.time, settings.guard_days)
+    if not earlier:
+        return None
+    assert estimate.value is not None
+    return build_up(predictive, [*earlier, Look(estimate.time, estimate.value, estimate.exposure)])
 
 
 def _test(estimate: Estimate, predictive: Predictive) -> tuple[float, bool]:
@@ -136,7 +147,8 @@ def _verdict(judged: _Judged, q: float | None, settings: ActivitySettings) -> Ve
     enough = len(judged.baseline) >= settings.min_looks_spike and size >= settings.min_count
     if q < settings.alpha and enough:
         return "spike" if judged.surge else "drop"
-    return "watch" if judged.p < settings.watch else "within baseline"
+    rising = judged.rise is not None and judged.rise.p < settings.alpha and enough
+    return "watch" if judged.p < settings.watch or rising else "within baseline"
 
 
 def _alert(judged: _Judged, q: float | None, settings: ActivitySettings) -> Alert:
@@ -161,6 +173,8 @@ def _alert(judged: _Judged, q: float | None, settings: ActivitySettings) -> Aler
         contaminated=judged.contaminated,
         baseline_span=baseline.span,
         direction="" if judged.p is None else "surge" if judged.surge else "drop",
+        build_up_p=judged.rise.p if judged.rise else None,
+        build_up_since=f"{judged.rise.began:%-d %b %Y}" if judged.rise and judged.rise.began else "",
         evidence=evidence,
     )
     return replace(alert, wording=wording.sentences(alert))

@@ -84,6 +84,9 @@ class Alert:
         contaminated: looks inside the guard band that are themselves high (METHOD 2.4, T3).
         baseline_span: first and last day of the baseline, ``28 Oct 2022 to 14 Sep 2023``; says so when it is of one season.
         direction: the side on which p was taken, empty without a test.
+        build_up_p: probability of a run of quiet looks standing as high as those since the baseline, this one last (NB-CUSUM);
+            None where the guard band holds no other look.
+        build_up_since: day on which that rise began, ``22 Sep 2023``; empty without one.
         wording: sentences for a person; likelihood and confidence in separate sentences (METHOD 6.3).
         evidence: ids of the scenes and looks it rests on.
     """
@@ -102,6 +105,8 @@ class Alert:
     contaminated: int = 0
     baseline_span: str = ""
     direction: Literal["surge", "drop", ""] = ""
+    build_up_p: float | None = None
+    build_up_since: str = ""
     wording: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
 

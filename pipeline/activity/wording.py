@@ -80,7 +80,7 @@ def sentences(alert: Alert) -> tuple[str, ...]:
     if alert.p is None:
         out.append("That is too few looks to say whether this is unusual.")
     else:
-        out += [*_unusual(alert), *_contamination(alert)]
+        out += [*_unusual(alert), *_contamination(alert), *_build_up(alert)]
     out.append(_confidence(alert))
     return tuple(out)
 
@@ -135,6 +135,14 @@ def _contamination(alert: Alert) -> list[str]:
     if alert.guard_days < 28:  # METHOD 2.4, T3
         return [f"The baseline is contaminated: {looks} of the last 28 days are high themselves and stand in it, so p is too large."]
     return [f"Within the guard band {looks} were already high, so the rise may have begun earlier."]
+
+
+def _build_up(alert: Alert) -> list[str]:
+    """Said when the looks together are rarer than one in twenty."""
+    if alert.build_up_p is None or alert.build_up_p >= 0.05 or not alert.build_up_since:
+        return []
+    since = f"those since {alert.build_up_since} do"
+    return [f"There is almost no chance that quiet looks would add up as {since} (p = {_p(alert.build_up_p)})."]
 
 
 def _confidence(alert: Alert) -> str:

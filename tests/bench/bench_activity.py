@@ -1,4 +1,5 @@
 # ruff: noqa: T201
+# (a benchmark prints)
 """How well the predictive test keeps its promise, beside its peers on the same draws; what it costs as zones grow.
 
 Run: ``python tests/bench/bench_activity.py [--runs N]``. Prints tables; nothing here is a test. Null looks are negative binomial
@@ -147,16 +148,16 @@ def estimate(zone: str, day: float, value: float, exposure: float = 1.0) -> Esti
 def growth() -> None:
     """Time to judge the last look of every zone, against the number of zones and of looks."""
     rng = np.random.default_rng(3)
-    print("\nall alerts again, seconds (and microseconds per look); linear when the last column stays level")
+    print("\nall alerts again, CPU seconds (and microseconds per look); linear when the last column stays level")
     for zones, looks in ((125, 500), (250, 500), (500, 500), (1000, 500), (250, 1000), (250, 2000)):
         table = [
             estimate(f"z{z}", 3 * i, float(v), float(rng.choice([1, 1, 1, 0.5, 0.7, 0.9])))
             for z in range(zones)
             for i, v in enumerate(rng.negative_binomial(3, 3 / 18, looks))
         ]
-        begin = time.perf_counter()
+        begin = time.process_time()
         raised = sum(a.raised for a in judge(table, ActivitySettings()))
-        took = time.perf_counter() - begin
+        took = time.process_time() - begin
         print(f"{zones:5d} zones x {looks:4d} looks: {took:6.2f} s  {1e6 * took / (zones * looks):6.1f} us per look, {raised} raised")
 
 

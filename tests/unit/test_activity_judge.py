@@ -82,6 +82,17 @@ def test_the_guard_band_keeps_a_build_up_out_of_its_own_baseline() -> None:
     assert guarded.p < naive.p
 
 
+def test_a_slow_rise_is_put_on_watch_before_any_single_look_is() -> None:
+    ramp = [look(200 + 4 * i, v) for i, v in enumerate((22, 24, 25, 26, 26, 26))]
+    alert = last([*series([14, 22, 6, 17, 9, 25, 11, 15, 8, 19, 12, 20, 10]), *ramp])
+    assert alert.p is not None
+    assert alert.p > SETTINGS.watch
+    assert alert.build_up_p is not None
+    assert alert.build_up_p < SETTINGS.alpha
+    assert (alert.verdict, alert.build_up_since) == ("watch", "20 Jul 2023")
+    assert any("since 20 Jul 2023" in sentence for sentence in alert.wording)
+
+
 def test_unseen_looks_are_no_zeros() -> None:
     seen = series(QUIET)
     clouded = [look(10 * i + 5, None) for i in range(13)]

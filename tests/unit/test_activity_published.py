@@ -174,6 +174,7 @@ def test_the_sentence_of_5_october_2023() -> None:
         "There is almost no chance of a count this high if the place were as it was in the baseline (p = 0.010). "
         "It is 2.4 times the largest look of the baseline. "
         "Within the guard band 2 looks were already high, so the rise may have begun earlier. "
+        "There is almost no chance that quiet looks would add up as those since 22 Sep 2023 do (p = 0.010). "
         "Confidence in the observation is moderate: 10 earlier looks, a published or manual count, 10 % between observers."
     )
     wording.guard(text)
