@@ -46,6 +46,7 @@ class Recipe:
         steps, batch, lr, seed: the loop.
         thresholds: shipped threshold per class.
         credits: lines for the model card.
+        folder: where the recipe lies.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Recipe:
     seed: int
     thresholds: dict[str, float]
     credits: tuple[str, ...]
+    folder: Path
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":
@@ -71,7 +73,7 @@ class Recipe:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         for key in ("classes", "native_gsd_m", "sensor_gsd_m", "real", "credits"):
             data[key] = tuple(data[key])
-        return cls(**data | {"imagery": path.parent / data["imagery"]})
+        return cls(**data | {"imagery": path.parent / data["imagery"], "folder": path.parent})
 
     @property
     def class_index(self) -> list[int]:
@@ -112,7 +114,10 @@ class Chips(IterableDataset[tuple[Tensor, ...]]):
         found, weights = [], []
         for entry in self.recipe.real:
             keys = {k: v for k, v in entry.items() if k != "weight"}
-            paths = {k: self.recipe.imagery / keys[k] for k in ("path", "labels", "ignore") if keys.get(k)}
+            paths = {k: self.recipe.imagery / keys[k] for k in ("path", "ignore") if keys.get(k)}
+            if keys.get("labels"):  # labels of ours lie in the project, beside the recipe's tree; those of others beside the image
+                own = self.recipe.folder / keys["labels"]
+                paths["labels"] = own if own.exists() else self.recipe.imagery / keys["labels"]
             if not paths["path"].exists():
                 log.warning("%s is absent; training goes on without it", paths["path"])
                 continue

@@ -1,5 +1,6 @@
 """Real labelled pictures as an endless source of rotated, scaled, degraded chips."""
 
+import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def read_picture(path: Path, labels: Path | None, gsd_m: float, x_below: int | N
 
     Args:
         path: picture; 16-bit pictures are scaled by their 99.5th percentile, since this is training data, not measurement.
-        labels: DOTA text (``x1 y1 ... x4 y4 class difficulty``); None for a picture known to hold no targets.
+        labels: DOTA text (``x1 y1 ... x4 y4 class difficulty``) or GeoJSON in pixels; None for a picture known to hold no targets.
         gsd_m: metres per pixel.
         x_below: only columns below this are seen; the rest is blanked before anything else happens.
         ignore: text file of ``x0 y0 x1 y1`` lines where labels are incomplete.
@@ -57,9 +58,32 @@ def read_picture(path: Path, labels: Path | None, gsd_m: float, x_below: int | N
     if ignore is not None:
         for x0, y0, x1, y1 in np.loadtxt(ignore, ndmin=2).astype(int):
             care[y0:y1, x0:x1] = 0
-    boxes, classes = read_dota(labels) if labels is not None else (np.zeros((0, 5)), np.zeros(0, np.uint8))
+    boxes, classes, hidden = read_labels(labels) if labels is not None else (np.zeros((0, 5)), np.zeros(0, np.uint8), [])
+    for outline in hidden:
+        cv2.fillPoly(care, [np.round(outline).astype(np.int32)], 0)
     keep = np.ones(len(boxes), np.bool_) if x_below is None else boxes[:, 0] < x_below
     return Picture(np.clip(image, 0, 1), gsd_m, boxes[keep], classes[keep], care)
+
+
+def read_labels(path: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8], list[NDArray[np.float64]]]:
+    """Labels of one picture: DOTA text, or GeoJSON in pixels whose ``ignore`` polygons and uncertain objects switch the loss off.
+
+    Returns:
+        boxes (N, 5), class indices (N,), and outlines in which nothing is known.
+    """
+    if path.suffix != ".geojson":
+        return *read_dota(path), []
+    quads, classes, hidden = [], [], []
+    for feature in json.loads(path.read_text(encoding="utf-8"))["features"]:
+        ring = np.array(feature["geometry"]["coordinates"][0][:-1], np.float64)
+        name = feature["properties"]["class"]
+        if name in CLASSES and feature["properties"].get("certain", True) and len(ring) == 4:
+            quads.append(ring)
+            classes.append(CLASSES.index(name))
+        else:
+            hidden.append(ring)
+    boxes = ob.from_corners(np.array(quads)) if quads else np.zeros((0, 5))
+    return boxes, np.array(classes, np.uint8), hidden
 
 
 def read_dota(path: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:

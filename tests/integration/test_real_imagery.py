@@ -1,0 +1,53 @@
+"""The tool on real pictures. Judged pixels were in no training; where the pictures are absent the tests skip."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from models import Detections
+from models.datasets.real import read_dota
+from models.evaluate import score
+from pipeline.cli import app
+
+pytestmark = pytest.mark.slow
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def test_most_cars_of_a_real_yard_are_found(imagery: Path, tmp_path: Path) -> None:
+    yard = imagery / "muttenz" / "yard_west.tif"
+    result = CliRunner().invoke(app, ["detect", str(yard), "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "overlay.png").is_file()
+    boxes, classes = read_dota(tmp_path / "detections.txt")
+    scores = np.array([float(line.split()[-1]) for line in (tmp_path / "detections.txt").read_text().splitlines()])
+    cars = Detections.build(boxes, scores, classes).of("railcar")
+    labels, _ = read_dota(yard.with_suffix(".txt"))
+    found = score([cars], [labels])
+    assert found.recall >= 0.6
+    assert found.precision >= 0.6
+    features = json.loads((tmp_path / "detections.geojson").read_text())["features"]
+    longitude, latitude = features[0]["geometry"]["coordinates"][0][0]
+    assert 7.6 < longitude < 7.7
+    assert 47.5 < latitude < 47.6
+
+
+def test_nothing_departs_outside_the_overlap_of_long_beach(imagery: Path, tmp_path: Path) -> None:
+    folder = imagery / "long-beach"
+    command = ["compare", str(folder / "scene_a.tif"), str(folder / "scene_b.tif"), "--out", str(tmp_path), "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert abs(said["alignment"]["dx_px"]) < 1
+    assert abs(said["alignment"]["dy_px"]) < 1
+    assert said["counts"]["vessel"]["unobservable"] > 0
+    east_edge_of_a, west_edge_of_b = 385270.6 + 3 * 2393, 389596.6
+    from rasterio.warp import transform_geom
+    from shapely.geometry import shape
+
+    for feature in json.loads((tmp_path / "changes.geojson").read_text())["features"]:
+        if feature["properties"]["kind"] in {"appeared", "departed"}:
+            x = shape(transform_geom("EPSG:4326", "EPSG:32611", feature["geometry"])).centroid.x
+            assert west_edge_of_b - 60 < x < east_edge_of_a + 60

@@ -1,0 +1,130 @@
+"""Targets and back, the renderer's promises, cards and runtimes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import models
+from models import boxes as ob
+from models.card import Card, find
+from models.codec import decode, encode
+from models.evaluate import score
+from models.network import HALO, STRIDE
+from models.render import KINDS, render_chip
+from models.runtime import Head
+from pipeline.errors import ModelError
+
+
+def test_a_dense_block_survives_encoding_and_decoding() -> None:
+    # containers side by side: 40 x 8 px with a gap of half a pixel, at an angle
+    theta = 0.4
+    along, across = np.meshgrid(np.arange(3) * 41.0, np.arange(8) * 8.5)
+    x = 60 + along.ravel() * np.cos(theta) - across.ravel() * np.sin(theta)
+    y = 40 + along.ravel() * np.sin(theta) + across.ravel() * np.cos(theta)
+    n = len(x)
+    boxes = ob.canonical(np.stack([x, y, np.full(n, 40.0), np.full(n, 8.0), np.full(n, theta)], axis=1))
+    t = encode(boxes, np.zeros(n, np.uint8), np.full(n, -1), np.ones(n, np.float32), np.ones((208, 208), np.bool_), 1)
+    found, scores, _, _ = decode(t.heat, t.box, np.array([0.9], np.float32))
+    keep = ob.nms(found, scores, 0.25)
+    assert len(keep) == n
+    assert ob.iou_matrix(found[keep], boxes).max(axis=1).min() > 0.95
+
+
+def test_objects_cut_by_the_frame_are_neither_wanted_nor_punished() -> None:
+    box = np.array([[2.0, 50.0, 60.0, 11.0, 0.0]])
+    t = encode(box, np.zeros(1, np.uint8), np.array([1]), np.array([0.2], np.float32), np.ones((96, 96), np.bool_), 1)
+    assert t.heat.max() == 0
+    assert t.care[25, 1] == 0
+    assert t.care[5, 40] == 1
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_same_seed_gives_the_same_pixels_and_labels(kind: str) -> None:
+    gsd = 3.0 if kind == "harbour" else 0.4
+    a, b = (render_chip(5_000_123, kind, gsd, 160) for _ in range(2))
+    np.testing.assert_array_equal(a.pixels, b.pixels)
+    np.testing.assert_array_equal(a.boxes, b.boxes)
+    assert not np.array_equal(a.pixels, render_chip(5_000_124, kind, gsd, 160).pixels)
+    assert ob.is_canonical(a.boxes)
+
+
+def test_rendered_bodies_have_the_dimensions_of_the_field() -> None:
+    railcars, containers = [], []
+    for seed in range(5_000_200, 5_000_212):
+        yard, terminal = render_chip(seed, "rail_yard", 0.3, 320), render_chip(seed, "terminal", 0.3, 320)
+        railcars.append(yard.boxes[yard.classes == 1] * 0.3)
+        containers.append(terminal.boxes[terminal.classes == 0] * 0.3)
+    cars, boxes = np.concatenate(railcars), np.concatenate(containers)
+    assert 9.0 < cars[:, 2].min() <= cars[:, 2].max() < 26.5
+    assert 2.6 < cars[:, 3].min() <= cars[:, 3].max() < 3.1
+    for length in boxes[:, 2]:
+        assert min(abs(length - known) for known in (6.058, 12.192, 13.716)) < 0.02
+    np.testing.assert_allclose(boxes[:, 3], 2.438, atol=0.01)
+
+
+def test_negatives_hold_no_target() -> None:
+    assert all(len(render_chip(seed, "negative", 0.4, 160).boxes) == 0 for seed in range(5_000_300, 5_000_310))
+
+
+def test_scores_of_a_perfect_and_of_an_empty_detector() -> None:
+    truth = ob.canonical(np.array([[20.0, 20, 12, 3, 0.1], [50, 50, 12, 3, 0.2]]))
+    perfect = models.Detections.build(truth, np.array([0.9, 0.8]), np.zeros(2, np.uint8))
+    assert score([perfect], [truth]).ap == 1.0
+    nothing = score([models.Detections.empty()], [truth])
+    assert (nothing.recall, nothing.precision, nothing.ap) == (0.0, 1.0, 0.0)
+    doubled = models.Detections.concat([perfect, perfect])
+    assert score([doubled], [truth]).precision == 0.5
+
+
+def test_every_shipped_head_matches_its_card_and_fits_twelve_megabytes() -> None:
+    cards = find("default")
+    assert {c for card in cards for c in card.classes} == set(models.CLASSES)
+    for card in cards:
+        card.verify()
+        assert card.calibration, card.name
+    assert sum(card.weights.stat().st_size for card in cards) < 12e6
+
+
+def test_damaged_or_unknown_weights_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not known"):
+        models.load("nothing-like-it")
+    card = find("default")[0]
+    (tmp_path / card.weights.name).write_bytes(card.weights.read_bytes()[:-1])
+    source = card.weights.with_suffix(".yaml")
+    (tmp_path / source.name).write_text(source.read_text())
+    with pytest.raises(ModelError, match="is not the file its card describes"):
+        models.load(tmp_path / card.weights.name)
+    (tmp_path / source.name).write_text(yaml.safe_dump({"name": "x"}))
+    with pytest.raises(ModelError, match="malformed"):
+        Card.read(tmp_path / source.name)
+
+
+def test_runtimes_agree_on_counts() -> None:
+    pytest.importorskip("openvino", reason="the extra `fast` is not installed")
+    chip = render_chip(5_000_400, "rail_yard", 0.3, 320)
+    counts = {}
+    for runtime in ("torch", "openvino", "openvino-bf16"):
+        (head,) = models.load("yard-1", runtime)
+        counts[runtime] = len(head.detect(chip.pixels, chip.valid).of("railcar"))
+    assert counts["openvino"] == counts["torch"]  # fp32 to 1e-6 (PERF 2)
+    assert abs(counts["openvino-bf16"] - counts["torch"]) <= max(1, 0.05 * counts["torch"])
+
+
+def test_bf16_agrees_with_fp32_and_windows_do_not_matter() -> None:
+    chip = render_chip(5_000_401, "rail_yard", 0.3, 3 * HALO)
+    (fp32,), (bf16,) = models.load("yard-1", "torch"), models.load("yard-1", "torch-bf16")
+    whole = fp32.detect(chip.pixels, chip.valid).of("railcar")
+    assert abs(len(bf16.detect(chip.pixels, chip.valid).of("railcar")) - len(whole)) <= max(1, 0.05 * len(whole))
+    x0 = 5 * STRIDE  # a window cut elsewhere sees the same middle
+    part = fp32.detect(chip.pixels[:, x0:, x0:].copy(), chip.valid[x0:, x0:].copy()).of("railcar").moved(x0, x0)
+
+    def middle(d: models.Detections) -> models.Detections:
+        c = d.boxes[:, :2]
+        return d.take(((c > HALO + x0) & (c < 2 * HALO)).all(axis=1))
+
+    assert isinstance(fp32, Head)
+    a, b = middle(whole), middle(part)
+    assert len(a) == len(b)
+    np.testing.assert_allclose(np.sort(a.boxes[:, 0]), np.sort(b.boxes[:, 0]), atol=0.02)
