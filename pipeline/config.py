@@ -5,7 +5,8 @@ paths in a file are relative to that file.
 """
 
 import json
-from datetime import date
+import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -198,11 +199,27 @@ def _overlap(a: Zone, b: Zone) -> bool:
     return starts <= ends
 
 
+def _instant(value: Any) -> Any:
+    """A date alone is 00:00 UTC of that day, since many looks are published without their hour; a bare number is no time."""
+    if isinstance(value, int | float) or (isinstance(value, str) and value.strip().isdigit()):
+        raise ValueError("a number is not a time; write 2024-05-01T02:10:00Z, or 2024-05-01 where only the day is known")
+    if isinstance(value, str) and _DAY.fullmatch(value.strip()):
+        value = date.fromisoformat(value.strip())
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value
+
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
 class SceneMetadata(_Strict):
     """What is declared about an image: a sidecar file, `imagery.scenes` and `imagery.defaults` all have these keys."""
 
     id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-    acquired: AwareDatetime | None = Field(None, description="time of acquisition with its offset, 2023-10-05T02:10:00Z")
+    acquired: Annotated[AwareDatetime | None, BeforeValidator(_instant)] = Field(
+        None, description="time of acquisition with its offset, 2023-10-05T02:10:00Z; a date alone means 00:00 UTC"
+    )
     sensor: str | None = None
     gsd_m: float | None = Field(None, gt=0, le=100, description="ground sample distance, metres per pixel")
     sun_elevation: float | None = Field(None, ge=-90, le=90)

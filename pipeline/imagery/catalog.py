@@ -1,14 +1,25 @@
-"""A folder of images -> scenes in order of time, and what had to be left out, with the reason."""
+"""A folder of images -> scenes in order of time, and what had to be left out, with the reason. Scenes -> STAC items."""
 
+import os
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.config import Imagery
 from pipeline.errors import ImageryError
+from pipeline.imagery.check import check_pixels
+from pipeline.imagery.files import DRIVERS
 from pipeline.imagery.metadata import open_scene
 from pipeline.imagery.scene import Scene
 
-SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2"}
+_EXTENSIONS = tuple(
+    f"https://stac-extensions.github.io/{name}/schema.json"
+    for name in ("projection/v2.0.0", "view/v1.0.0", "raster/v1.1.0", "file/v2.1.0")
+)
+_EDGE_POINTS = 4  # a straight edge in a map projection is a curve in degrees; four pieces keep a 25 km scene within a metre
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,66 +42,75 @@ def build_catalog(imagery: Imagery, *, need_time: bool = True) -> Catalog:
     """Describe every image of a folder. A bad file is skipped with its reason; the rest goes on.
 
     Raises:
-        ImageryError: the folder is missing, or no image in it can be used.
+        ImageryError: the folder is missing, the pattern is no glob, or no image in the folder can be used.
     """
-    folder = imagery.folder
-    if not folder.is_dir():
-        raise ImageryError(f"{folder}: is not a folder", "Check imagery.folder or give --imagery.")
-    files = sorted(p for p in folder.glob(imagery.pattern) if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = _files(imagery)
     scenes: dict[str, Scene] = {}
-    skipped: list[Skipped] = []
-    masks = set()
+    problems: dict[Path, str] = {}
     for path in files:
-        if folder.resolve() not in path.resolve().parents:
-            skipped.append(Skipped(path.name, f"{path}: is a link out of the folder. Copy the image instead."))
-            continue
         try:
-            scene = open_scene(path, imagery.scenes.get(path.name), imagery.defaults, need_time=need_time)
+            scene = _open(imagery, path, need_time=need_time)
+            _not_twice(scene, scenes)
         except ImageryError as error:
-            skipped.append(Skipped(path.name, str(error)))
-            continue
-        if scene.id in scenes:
-            skipped.append(Skipped(path.name, f"{path}: scene id '{scene.id}' is taken by {scenes[scene.id].path.name}"))
+            problems[path] = str(error)
             continue
         scenes[scene.id] = scene
-        masks.add(scene.mask_path)
-    kept = [s for s in scenes.values() if s.path not in masks]  # a mask raster beside the images is not a look
+    masks = {s.mask_path.resolve() for s in scenes.values() if s.mask_path}  # a mask beside the images is not a look
+    kept = [s for s in scenes.values() if s.path.resolve() not in masks]
+    skipped = tuple(Skipped(p.name, reason) for p, reason in problems.items() if p.resolve() not in masks)
     if not kept:
         first = f"; the first problem: {skipped[0].reason}" if skipped else ""
-        raise ImageryError(f"{folder}: holds no usable image among {len(files)} files{first}", "See `yardwatch catalog`.")
-    ordered = sorted(kept, key=lambda s: (s.acquired.timestamp() if s.acquired else 0.0, s.id))
-    return Catalog(tuple(ordered), tuple(skipped))
+        what = f"{imagery.folder}: holds no usable image among {len(files)} files{first}"
+        raise ImageryError(what, "See `yardwatch catalog`.")
+    return Catalog(tuple(sorted(kept, key=lambda s: (s.acquired.timestamp() if s.acquired else 0.0, s.id))), skipped)
 
 
-def stac_item(scene: Scene) -> dict[str, Any]:
-    """The scene as a STAC 1.x item with gsd, view, proj and file members; geometry in WGS84, null without a CRS."""
+def _files(imagery: Imagery) -> list[Path]:
+    if not imagery.folder.is_dir():
+        raise ImageryError(f"{imagery.folder}: is not a folder", "Check imagery.folder or give --imagery.")
+    try:
+        found = sorted(imagery.folder.glob(imagery.pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise ImageryError(f"imagery.pattern '{imagery.pattern}' is no pattern of file names", "Write '*.tif'.") from error
+    return [p for p in found if p.suffix.lower() in DRIVERS and not p.is_dir()]
+
+
+def _open(imagery: Imagery, path: Path, *, need_time: bool) -> Scene:
+    if imagery.folder.resolve() not in path.resolve().parents:
+        raise ImageryError(f"{path}: leads out of the imagery folder", "Copy the image into it instead.")
+    scene = open_scene(path, imagery.scenes.get(path.name), imagery.defaults, need_time=need_time)
+    check_pixels(scene)
+    return scene
+
+
+def _not_twice(scene: Scene, scenes: dict[str, Scene]) -> None:
+    """One look must not count twice, neither by name nor by content."""
+    if scene.id in scenes:
+        raise ImageryError(f"{scene.path}: scene id '{scene.id}' is taken by {scenes[scene.id].path.name}", "Give it an `id`.")
+    for other in scenes.values():
+        if (other.sha256, other.acquired) == (scene.sha256, scene.acquired):
+            raise ImageryError(f"{scene.path}: is the same image as {other.path.name}", "Remove one of them.")
+
+
+def stac_item(scene: Scene, folder: Path | None = None) -> dict[str, Any]:
+    """The scene as a STAC item with projection, view, raster and file members; made offline.
+
+    Args:
+        scene: a scene with a time.
+        folder: where the item will lie; the asset's address is then relative to it. By default the file's name alone.
+
+    Returns:
+        A GeoJSON feature: geometry in WGS84 longitude and latitude, cut at the antimeridian (RFC 7946 3.1.9), and its bounding
+        box with west > east there (5.2); null for a scene without CRS.
+    """
     import pystac
-    from rasterio.warp import transform_geom
-    from shapely.geometry import box, mapping, shape
 
-    footprint: dict[str, Any] | None = None
-    bounds: list[float] | None = None
-    if scene.grid.crs is not None:
-        corners = scene.grid.to_map(_frame(scene))
-        ring = [[float(x), float(y)] for x, y in [*corners, corners[0]]]
-        footprint = transform_geom(
-            scene.grid.crs,
-            "EPSG:4326",
-            {"type": "Polygon", "coordinates": [ring]},
-            antimeridian_cutting=True,
-            precision=7,
-        )
-        bounds = list(shape(footprint).bounds)
-        if bounds[2] - bounds[0] > 180:  # RFC 7946 5.2: a box over the antimeridian has west > east
-            west = min(x for x, _ in _points(footprint) if x > 0)
-            east = max(x for x, _ in _points(footprint) if x < 0)
-            bounds = [west, bounds[1], east, bounds[3]]
-        else:
-            footprint = mapping(shape(footprint) if shape(footprint).is_valid else box(bounds[0], bounds[1], bounds[2], bounds[3]))
+    geometry, bounds = (None, None) if scene.grid.crs is None else _footprint(scene)
     properties: dict[str, Any] = {
         "gsd": scene.gsd_m,
         "platform": scene.sensor,
-        "proj:code": scene.grid.crs,
+        "proj:code": scene.grid.crs if scene.grid.crs and ":" in scene.grid.crs and "[" not in scene.grid.crs else None,
+        "proj:wkt2": scene.grid.crs if scene.grid.crs and "[" in scene.grid.crs else None,
         "proj:shape": list(scene.grid.shape),
         "proj:transform": list(scene.grid.transform),
         "view:sun_elevation": scene.view.sun_elevation,
@@ -98,25 +118,45 @@ def stac_item(scene: Scene) -> dict[str, Any]:
         "view:off_nadir": scene.view.off_nadir,
         "view:azimuth": scene.view.view_azimuth,
         "license": scene.licence or None,
+        "attribution": scene.credit or None,
     }
     item = pystac.Item(
         id=scene.id,
-        geometry=footprint,
+        geometry=geometry,
         bbox=bounds,
         datetime=scene.time,
         properties={k: v for k, v in properties.items() if v is not None},
+        stac_extensions=list(_EXTENSIONS),
     )
-    asset = pystac.Asset(scene.path.name, roles=["data"], extra_fields={"file:checksum": "1220" + scene.sha256})
-    item.add_asset("image", asset)
+    r = scene.radiometry
+    nodata = {} if r.nodata is None else {"nodata": r.nodata if np.isfinite(r.nodata) else str(r.nodata)}
+    bands = [{"name": name, "scale": r.scale, "offset": r.offset} | nodata for name in r.bands]
+    href = scene.path.name if folder is None else Path(os.path.relpath(scene.path, folder)).as_posix()
+    extra = {"file:checksum": "1220" + scene.sha256, "raster:bands": bands}  # 1220: multihash of a SHA-256
+    item.add_asset("image", pystac.Asset(href, roles=["data"], extra_fields=extra))
     record: dict[str, Any] = item.to_dict(include_self_link=False)
     return record
 
 
-def _frame(scene: Scene) -> Any:
-    import numpy as np
+def _footprint(scene: Scene) -> tuple[dict[str, Any], list[float]]:
+    """Outline and bounding box in WGS84 degrees."""
+    from rasterio.warp import transform_geom
 
     w, h = scene.grid.width, scene.grid.height
-    return np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float64)
+    corners = np.array([[0, 0], [0, h], [w, h], [w, 0], [0, 0]], np.float64)
+    if scene.grid.transform[0] * scene.grid.transform[4] > scene.grid.transform[1] * scene.grid.transform[3]:
+        corners = corners[::-1]  # counter-clockwise on the map (RFC 7946 3.1.6), mirrored images too
+    step = np.linspace(0, 1, _EDGE_POINTS, endpoint=False)[:, None]
+    edges = np.concatenate([a + (b - a) * step for a, b in pairwise(corners)])
+    ring = scene.grid.to_map(np.concatenate([edges, edges[:1]])).tolist()
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    geometry: dict[str, Any] = transform_geom(scene.grid.crs, "EPSG:4326", polygon, antimeridian_cutting=True, precision=7)
+    geometry = {"type": geometry["type"], "coordinates": geometry["coordinates"]}
+    xy = np.array(_points(geometry))
+    (west, south), (east, north) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
+    if east - west > 180:
+        west, east = float(xy[xy[:, 0] > 0, 0].min()), float(xy[xy[:, 0] < 0, 0].max())
+    return geometry, [west, south, east, north]
 
 
 def _points(geometry: dict[str, Any]) -> list[tuple[float, float]]:

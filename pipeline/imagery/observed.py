@@ -57,13 +57,15 @@ REASONS = {
 def exposure(observed: Observed, outline: BaseGeometry) -> tuple[float, str]:
     """Observable fraction of an outline in scene pixels, and what hides most of the rest.
 
-    The outline is sampled on the observation grid, at least 400 points; ground outside the scene counts as not observed.
+    The outline is sampled on the observation grid, with 400 to a million points; ground outside the scene counts as not observed.
 
     Returns:
         fraction 0..1, and words such as ``cloud 83 %``, empty when all is seen.
     """
     x0, y0, x1, y1 = outline.bounds
-    step = min(observed.factor, max(((x1 - x0) * (y1 - y0) / 400) ** 0.5, 1e-6))
+    area = (x1 - x0) * (y1 - y0)
+    step = min(observed.factor, max((area / 400) ** 0.5, 1e-6))
+    step = max(step, (area / 1e6) ** 0.5, max(x1 - x0, y1 - y0) / 1e6)  # an outline may be far larger than the scene
     xs, ys = np.meshgrid(np.arange(x0 + step / 2, x1, step), np.arange(y0 + step / 2, y1, step))
     points = np.stack([xs.ravel(), ys.ravel()], axis=1)
     points = points[contains_xy(outline, points[:, 0], points[:, 1])]

@@ -1,13 +1,54 @@
-"""Where a site lies in a scene: outlines from the site's CRS to scene pixels. Geometry is reprojected, pixels never."""
+"""Where a scene lies, and where a site lies in it. Geometry is reprojected, pixels never."""
 
 import numpy as np
-from rasterio.warp import transform_geom
+from rasterio.crs import CRS
+from rasterio.warp import transform, transform_geom
 from shapely import transform as map_coordinates
 from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 
 from pipeline.config import PIXEL_CRS, Site
+from pipeline.grid import Grid
 from pipeline.imagery.scene import Scene
+
+WGS84_A, WGS84_E2 = 6_378_137.0, 6.694379990141e-3
+"""Semi-major axis in metres and first eccentricity squared (NIMA TR8350.2)."""
+MAP_SCALE_TOLERANCE = 0.005
+"""UTM stretches by up to 0.1 %, national grids by less than 0.3 %: there the map's own metre is the metre."""
+
+
+def ground_size(grid: Grid) -> tuple[float, float] | None:
+    """Metres on the ground of a pixel's x and y edge at the centre of a grid; None without a CRS.
+
+    Degrees become metres, and the false metres of Web Mercator (twice too long at 60 degrees) true ones.
+    """
+    if grid.crs is None:
+        return None
+    corner = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + np.array([grid.width / 2, grid.height / 2])
+    lon, lat = (np.radians(v) for v in transform(grid.crs, "EPSG:4326", *grid.to_map(corner).T))
+    w = np.sqrt(1 - WGS84_E2 * np.sin(lat[0]) ** 2)
+    turn = (lon[1:] - lon[0] + np.pi) % (2 * np.pi) - np.pi  # a pixel on the antimeridian
+    east = turn * np.cos(lat[0]) * WGS84_A / w
+    north = (lat[1:] - lat[0]) * WGS84_A * (1 - WGS84_E2) / w**3
+    true = np.hypot(east, north)
+    nominal = np.array(grid.pixel_size()) * _metres_per_unit(grid.crs)
+    x, y = nominal if np.allclose(true, nominal, rtol=MAP_SCALE_TOLERANCE) else true
+    return float(x), float(y)
+
+
+def utm_zone(grid: Grid) -> str:
+    """``EPSG:326xx`` or ``EPSG:327xx`` of the UTM zone at the centre of a georeferenced grid."""
+    assert grid.crs is not None
+    centre = grid.to_map(np.array([[grid.width / 2, grid.height / 2]]))
+    (lon,), (lat,) = transform(grid.crs, "EPSG:4326", *centre.T)
+    zone = int((lon + 180) // 6) % 60 + 1
+    return f"EPSG:{'326' if lat >= 0 else '327'}{zone:02d}"
+
+
+def _metres_per_unit(crs: str) -> float:
+    """Metres per map unit of a projected CRS, 0 for a geographic one."""
+    known = CRS.from_string(crs)
+    return float(known.linear_units_factor[1]) if known.is_projected else 0.0
 
 
 def to_scene_pixels(geometry: BaseGeometry, site: Site, scene: Scene) -> BaseGeometry | None:

@@ -62,6 +62,7 @@ class Scene:
         licence: licence of the image, free text.
         mask_path: an optional raster of the same shape, nonzero where the ground is *not* observed (cloud, shadow, roof).
         cloud_mask: whether the built-in cloud mask may add to that mask.
+        mask_sha256: digest of the file at `mask_path`; empty without one.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Scene:
     licence: str = ""
     mask_path: Path | None = None
     cloud_mask: bool = True
+    mask_sha256: str = ""
 
     @property
     def time(self) -> datetime:
