@@ -139,26 +139,23 @@ def stac_item(scene: Scene, folder: Path | None = None) -> dict[str, Any]:
 
 
 def _footprint(scene: Scene) -> tuple[dict[str, Any], list[float]]:
-    """Outline and bounding box in WGS84 degrees."""
-    from rasterio.warp import transform_geom
+    """Outline and bounding box in WGS84 degrees, to a centimetre (7 decimals)."""
+    from rasterio.warp import transform
+    from shapely import MultiPolygon, Polygon, box, get_parts
+    from shapely.affinity import translate
+    from shapely.geometry import mapping
+    from shapely.geometry.polygon import orient
 
     w, h = scene.grid.width, scene.grid.height
     corners = np.array([[0, 0], [0, h], [w, h], [w, 0], [0, 0]], np.float64)
-    if scene.grid.transform[0] * scene.grid.transform[4] > scene.grid.transform[1] * scene.grid.transform[3]:
-        corners = corners[::-1]  # counter-clockwise on the map (RFC 7946 3.1.6), mirrored images too
     step = np.linspace(0, 1, _EDGE_POINTS, endpoint=False)[:, None]
-    edges = np.concatenate([a + (b - a) * step for a, b in pairwise(corners)])
-    ring = scene.grid.to_map(np.concatenate([edges, edges[:1]])).tolist()
-    polygon = {"type": "Polygon", "coordinates": [ring]}
-    geometry: dict[str, Any] = transform_geom(scene.grid.crs, "EPSG:4326", polygon, antimeridian_cutting=True, precision=7)
-    geometry = {"type": geometry["type"], "coordinates": geometry["coordinates"]}
-    xy = np.array(_points(geometry))
-    (west, south), (east, north) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
-    if east - west > 180:
-        west, east = float(xy[xy[:, 0] > 0, 0].min()), float(xy[xy[:, 0] < 0, 0].max())
-    return geometry, [west, south, east, north]
-
-
-def _points(geometry: dict[str, Any]) -> list[tuple[float, float]]:
-    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
-    return [(float(p[0]), float(p[1])) for polygon in polygons for ring in polygon for p in ring]
+    ring = scene.grid.to_map(np.concatenate([a + (b - a) * step for a, b in pairwise(corners)]))
+    lon, lat = (np.asarray(v) for v in transform(scene.grid.crs, "EPSG:4326", *ring.T))
+    outline = Polygon(np.column_stack([np.unwrap(lon, period=360), lat]).round(7))
+    parts = []
+    for turn in (-360, 0, 360):  # the strip of longitudes -180..180 and its copies to the west and to the east
+        part = outline.intersection(box(turn - 180, -90, turn + 180, 90))
+        parts += [orient(translate(p, -turn)) for p in get_parts(part) if p.area > 0]  # counter-clockwise: RFC 7946 3.1.6
+    west, south, east, north = (round(v, 7) for v in outline.bounds)
+    turned = [(v + 180) % 360 - 180 if abs(v) > 180 else v for v in (west, east)]
+    return mapping(parts[0] if len(parts) == 1 else MultiPolygon(parts)), [turned[0], south, turned[1], north]

@@ -132,7 +132,7 @@ def _gsd(path: Path, known: SceneMetadata, grid: Grid) -> float:
     if size is None:
         if known.gsd_m is None:
             raise MetadataError(
-                f"{path}: gsd_m, the ground sample distance, is not known",
+                f"{path}: the ground sample distance is not known",
                 f"Write `gsd_m: 0.5` into {path.stem}.yaml beside it, or give --gsd.",
             )
         return known.gsd_m
