@@ -1,5 +1,6 @@
 """A `Scene` is what is known about one image before a pixel is read; a `Tile` is pixels with their mask."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,11 @@ class Radiometry:
     scale: float
     offset: float = 0.0
     nodata: float | None = None
+
+    @property
+    def display(self) -> bool:
+        """Whether 1 is the top of an 8, 11, 12 or 16-bit range, so that brightness is a display's and not the ground's."""
+        return any(math.isclose(self.scale, 1 / (2**bits - 1), rel_tol=0.01) for bits in (8, 11, 12, 16))
 
 
 @dataclass(frozen=True, slots=True)

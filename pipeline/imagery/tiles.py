@@ -36,18 +36,6 @@ def read(scene: Scene, window: Window) -> Tile:
         return read_open(source, scene, window)
 
 
-def read_band(scene: Scene, name: str, factor: float) -> tuple[F32, NDArray[np.bool_]]:
-    """One band by name over the whole scene, averaged to pixels `factor` times as large: (H, W) reflectance and mask.
-
-    Raises:
-        UnreadableError: the file is truncated or damaged.
-    """
-    grid = scene.grid.scaled(factor)
-    with opened(scene.path) as source:
-        planes, valid = area_average(lambda w: _planes(source, scene, w, (name,)), scene.grid, grid.window, factor)
-    return planes[0], valid
-
-
 def read_decimated(scene: Scene, factor: float, window: Window | None = None) -> Tile:
     """A scene with pixels `factor` times as large, averaged over valid pixels; for masks and pictures, never for detection.
 
@@ -87,13 +75,13 @@ def _within(inner: Window, outer: Window) -> tuple[slice, slice]:
 
 
 def _rgb(source: Any, scene: Scene) -> Reader:
-    names = ("red", "green", "blue") if "red" in scene.radiometry.bands else ("pan",)
-    return lambda window: _planes(source, scene, window, names)
+    return lambda window: _planes(source, scene, window)
 
 
-def _planes(source: Any, scene: Scene, window: Window, names: tuple[str, ...]) -> tuple[F32, NDArray[np.bool_]]:
-    """(3 or 1, h, w) reflectance and (h, w) mask of a window inside the scene."""
+def _planes(source: Any, scene: Scene, window: Window) -> tuple[F32, NDArray[np.bool_]]:
+    """(3, h, w) reflectance and (h, w) mask of a window inside the scene."""
     radiometry = scene.radiometry
+    names = ("red", "green", "blue") if "red" in radiometry.bands else ("pan",)
     bands = [radiometry.bands.index(n) + 1 for n in names]
     box = rasterio.windows.Window(window.x0, window.y0, window.width, window.height)
     raw = source.read(bands, window=box)
@@ -107,8 +95,7 @@ def _planes(source: Any, scene: Scene, window: Window, names: tuple[str, ...]) -
         valid &= source.read_masks(bands[0], window=box) > 0
     values = np.nan_to_num(raw.astype(np.float32)) * np.float32(radiometry.scale) + np.float32(radiometry.offset)
     clipped = np.clip(values, 0, 1) * valid
-    shape = (3 if names in {("red", "green", "blue"), ("pan",)} else 1, *window.shape)
-    return np.ascontiguousarray(np.broadcast_to(clipped, shape), np.float32), np.asarray(valid, np.bool_)
+    return np.ascontiguousarray(np.broadcast_to(clipped, (3, *window.shape)), np.float32), np.asarray(valid, np.bool_)
 
 
 def working_factor(scene: Scene, gsd_m: float) -> float:
