@@ -156,6 +156,8 @@ def _footprint(scene: Scene) -> tuple[dict[str, Any], list[float]]:
     for turn in (-360, 0, 360):  # the strip of longitudes -180..180 and its copies to the west and to the east
         part = outline.intersection(box(turn - 180, -90, turn + 180, 90))
         parts += [orient(translate(p, -turn)) for p in get_parts(part) if p.area > 0]  # counter-clockwise: RFC 7946 3.1.6
-    west, south, east, north = (round(v, 7) for v in outline.bounds)
-    turned = [(v + 180) % 360 - 180 if abs(v) > 180 else v for v in (west, east)]
-    return mapping(parts[0] if len(parts) == 1 else MultiPolygon(parts)), [turned[0], south, turned[1], north]
+    if len(parts) == 1:
+        return mapping(parts[0]), list(parts[0].bounds)
+    west = min(p.bounds[0] for p in parts if p.bounds[2] > 0)
+    east = max(p.bounds[2] for p in parts if p.bounds[2] <= 0)
+    return mapping(MultiPolygon(parts)), [west, outline.bounds[1], east, outline.bounds[3]]

@@ -78,7 +78,8 @@ def from_stac(path: Path) -> SceneMetadata | None:
             known |= _radiometry(beside, _mapping(asset))
     baseline = str(properties.get("s2:processing_baseline", ""))
     if baseline >= "04.00" and "offset" not in known:
-        known["offset"] = -0.1  # BOA_ADD_OFFSET -1000 at 1e-4 (METHOD 3, Sentinel-2 PB04.00)
+        applied = properties.get("earthsearch:boa_offset_applied") is True
+        known["offset"] = 0.0 if applied else -0.1  # BOA_ADD_OFFSET is -1000 at 1e-4 from baseline 04.00 on
     try:
         return SceneMetadata.model_validate(known)
     except ValidationError as error:
@@ -114,7 +115,7 @@ def _radiometry(beside: Path, asset: dict[str, Any]) -> dict[str, Any]:
     names = [b.get("eo:common_name") or b.get("common_name") or b.get("name") for b in named]
     known: dict[str, Any] = {"bands": tuple(str(n) for n in names)} if names and all(names) else {}
     if any("scale" in r or "raster:scale" in r for r in rows):
-        pairs = [(r.get("raster:scale", r.get("scale", 1)), r.get("raster:offset", r.get("offset", 0))) for r in rows]
+        pairs = [(r.get("raster:scale", r.get("scale", 1)), r.get("raster:offset", r.get("offset"))) for r in rows]
         known |= _one_scale(beside, pairs)
     nodata = rows[0].get("nodata") if rows else asset.get("nodata")
     return known | ({"nodata": float("nan") if nodata == "nan" else nodata} if nodata is not None else {})
@@ -123,7 +124,8 @@ def _radiometry(beside: Path, asset: dict[str, Any]) -> dict[str, Any]:
 def _one_scale(path: Path, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     if len(set(pairs)) > 1:
         raise MetadataError(f"{path}: its bands have different scales", "Bring them to one scale, or declare `scale`.")
-    return {"scale": pairs[0][0], "offset": pairs[0][1]}
+    scale, offset = pairs[0]
+    return {"scale": scale} | ({} if offset is None else {"offset": offset})
 
 
 def _mapping(value: Any) -> dict[str, Any]:
