@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from pipeline.errors import UnreadableError
 
 # Pixel coordinates are a supported case. A filter at import, since `warnings.catch_warnings` is not safe in threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
+"""What a damaged file can raise; rasterio lets some of GDAL's own errors through unconverted."""
 
 DRIVERS = {
     ".tif": "GTiff",
@@ -47,12 +51,12 @@ def opened(path: Path, remedy: str = "Replace or remove the file.") -> Iterator[
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):  # process-wide from the first open; the Env need not outlive it
             source = rasterio.open(path.absolute(), driver=driver)
-    except (RasterioError, OSError) as error:
+    except GDAL_ERRORS as error:
         raise UnreadableError(f"{path}: cannot be opened as an image ({_short(error)})", remedy) from error
     try:
         with source:
             yield source
-    except (RasterioError, OSError) as error:
+    except GDAL_ERRORS as error:
         raise UnreadableError(f"{path}: cannot be read to its end; it is truncated or damaged", remedy) from error
 
 

@@ -14,7 +14,7 @@ from pipeline.config import SceneMetadata
 from pipeline.errors import MetadataError, UnreadableError
 from pipeline.grid import Grid
 from pipeline.imagery.declared import from_sidecar, from_stac, from_tags
-from pipeline.imagery.files import opened, sha256
+from pipeline.imagery.files import GDAL_ERRORS, opened, sha256
 from pipeline.imagery.place import ground_size, utm_zone
 from pipeline.imagery.scene import Radiometry, Scene, View
 from pipeline.imagery.sensors import declared_by_profile, offset_must_be_declared
@@ -128,7 +128,10 @@ def _mask(path: Path, known: SceneMetadata) -> Path | None:
 
 
 def _gsd(path: Path, known: SceneMetadata, grid: Grid) -> float:
-    size = ground_size(grid)
+    try:
+        size = ground_size(grid)
+    except (*GDAL_ERRORS, ValueError) as error:
+        raise MetadataError(f"{path}: its CRS lies nowhere on Earth", "Assign the CRS it was made in, or remove it.") from error
     if size is None:
         if known.gsd_m is None:
             raise MetadataError(

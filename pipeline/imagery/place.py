@@ -21,6 +21,9 @@ def ground_size(grid: Grid) -> tuple[float, float] | None:
     """Metres on the ground of a pixel's x and y edge at the centre of a grid; None without a CRS.
 
     Degrees become metres, and the false metres of Web Mercator (twice too long at 60 degrees) true ones.
+
+    Raises:
+        ValueError: the grid's centre lies outside what its CRS covers.
     """
     if grid.crs is None:
         return None
@@ -32,6 +35,8 @@ def ground_size(grid: Grid) -> tuple[float, float] | None:
     north = (lat[1:] - lat[0]) * WGS84_A * (1 - WGS84_E2) / w**3
     true = np.hypot(east, north)
     nominal = np.array(grid.pixel_size()) * _metres_per_unit(grid.crs)
+    if not (np.isfinite(true).all() and (true > 0).all()):
+        raise ValueError("the centre of the grid has no longitude and latitude")
     x, y = nominal if np.allclose(true, nominal, rtol=MAP_SCALE_TOLERANCE) else true
     return float(x), float(y)
 
