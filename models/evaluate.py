@@ -87,15 +87,13 @@ def evaluate(model: str, imagery: Path) -> dict[str, Any]:
     for head in load(model):
         for name in head.classes:
             kind, working = RENDERS[name]
-            for gsd in RENDER_GSDS[name]:
-                rows.append(_row(f"render {kind}", name, gsd, _on_renders(head, name, kind, working, gsd)))
+            rows += [_row(f"render {kind}", name, g, _on_renders(head, name, kind, working, g)) for g in RENDER_GSDS[name]]
         if "railcar" in head.classes:
             path = imagery / "muttenz" / "yard_west.tif"
             if not path.exists():
                 skipped.append(f"{path}: absent")
                 continue
-            for gsd in (0.25, 0.5, 0.8):
-                rows.append(_row("muttenz x >= 640", "railcar", gsd, _on_muttenz(head, path, gsd)))
+            rows += [_row("muttenz x >= 640", "railcar", g, _on_muttenz(head, path, g)) for g in (0.25, 0.5, 0.8)]
     return {"model": [{"name": h.name, "sha256": h.sha256} for h in load(model)], "rows": rows, "skipped": skipped}
 
 

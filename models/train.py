@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +314,7 @@ def calibrate(card: Path, scores: dict[str, Any]) -> None:
     bins = []
     for name in data["classes"]:
         gsds = sorted({r["gsd_m"] for r in rows if r["class"] == name and r["set"].startswith("render")})
-        edges = [data["native_gsd_m"][0], *[(a + b) / 2 for a, b in zip(gsds, gsds[1:], strict=False)], data["native_gsd_m"][1]]
+        edges = [data["native_gsd_m"][0], *[(a + b) / 2 for a, b in pairwise(gsds)], data["native_gsd_m"][1]]
         for low, high, gsd in zip(edges, edges[1:], gsds, strict=False):
             row = next(r for r in rows if r["class"] == name and r["gsd_m"] == gsd and r["set"].startswith("render"))
             rates = {"precision": row["precision"], "recall": row["recall"], "n": row["objects"]}

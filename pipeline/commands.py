@@ -24,7 +24,7 @@ DEMO = ROOT / "fixtures" / "demo" / "run.yaml"
 
 
 def _console() -> Console:
-    return Console(soft_wrap=True)
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
 
 def _print_json(value: Any) -> None:
@@ -138,17 +138,14 @@ def rebuild_report(path: Path, out: Path | None) -> None:
 
 
 def tell_case(case: str, out: Path) -> None:
-    """Judge a published series and write its chart."""
+    """Judge a published series up to the day its analysts wrote about, and write its chart."""
+    from pipeline.activity.cases import story
     from pipeline.activity.judge import judge
     from pipeline.config import ActivitySettings
     from pipeline.review.charts import count_chart
     from pipeline.review.export import write
 
-    path = ROOT / "pipeline" / "activity" / "data" / f"{case}.csv"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.csv")))
-        raise ConfigError(f"case '{case}' is not known", f"Known are {known}.")
-    estimates = read_counts(path)
+    estimates = story(case)
     alerts, every = judge(estimates, ActivitySettings()), judge(estimates, ActivitySettings(), "all")
     chart = write(out / f"{case}.svg", count_chart(estimates, [*every[:-1], alerts[-1]], f"{case}, published counts"))
     _console().print(_alert_table(f"{case}, published counts", alerts))
@@ -298,7 +295,6 @@ def train_head(recipe: Path, out: Path, steps: int | None) -> None:
 def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> None:
     """Score a model on renders and on labelled pictures that are present."""
     from models.evaluate import evaluate
-
     from pipeline.review.export import to_json, write
 
     scores = evaluate(model, imagery)

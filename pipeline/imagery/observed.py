@@ -1,5 +1,6 @@
 """What of the ground a scene shows: the mask from which every exposure comes."""
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -57,17 +58,13 @@ REASONS = {
 def exposure(observed: Observed, outline: BaseGeometry) -> tuple[float, str]:
     """Observable fraction of an outline in scene pixels, and what hides most of the rest.
 
-    The outline is sampled on the observation grid, with 400 to a million points; ground outside the scene counts as not observed.
+    The outline is sampled on a lattice no coarser than the observation grid, about 400 points or more inside it (+-2 %); ground
+    outside the scene counts as not observed.
 
     Returns:
         fraction 0..1, and words such as ``cloud 83 %``, empty when all is seen.
     """
-    x0, y0, x1, y1 = outline.bounds
-    area = (x1 - x0) * (y1 - y0)
-    step = min(observed.factor, max((area / 400) ** 0.5, 1e-6))
-    step = max(step, (area / 1e6) ** 0.5, max(x1 - x0, y1 - y0) / 1e6)  # an outline may be far larger than the scene
-    xs, ys = np.meshgrid(np.arange(x0 + step / 2, x1, step), np.arange(y0 + step / 2, y1, step))
-    points = np.stack([xs.ravel(), ys.ravel()], axis=1)
+    points = _lattice(outline, observed.factor)
     points = points[contains_xy(outline, points[:, 0], points[:, 1])]
     if len(points) == 0:
         points = np.array([[outline.centroid.x, outline.centroid.y]])
@@ -77,3 +74,20 @@ def exposure(observed: Observed, outline: BaseGeometry) -> tuple[float, str]:
     worst = max(hidden, key=lambda reason: hidden[reason])
     words = f"{REASONS[worst]} {100 * hidden[worst]:.0f} %" if hidden[worst] > 0 else ""
     return share, words
+
+
+_MOST_POINTS = 1_000_000  # of a lattice: an outline may be far larger than the scene
+
+
+def _lattice(outline: BaseGeometry, step: float) -> NDArray[np.float64]:
+    """(N, 2) cell centres over the bounds of an outline, at most `step` apart unless that were too many."""
+    x0, y0, x1, y1 = outline.bounds
+    step = min(step, max((outline.area / 400) ** 0.5, 1e-6))
+    columns, rows = max(1, math.ceil((x1 - x0) / step)), max(1, math.ceil((y1 - y0) / step))
+    if columns * rows > _MOST_POINTS:
+        shrink = (columns * rows / _MOST_POINTS) ** 0.5
+        columns, rows = min(max(1, int(columns / shrink)), _MOST_POINTS), min(max(1, int(rows / shrink)), _MOST_POINTS)
+    xs = x0 + (np.arange(columns) + 0.5) * (x1 - x0) / columns
+    ys = y0 + (np.arange(rows) + 0.5) * (y1 - y0) / rows
+    grid = np.meshgrid(xs, ys)
+    return np.stack([grid[0].ravel(), grid[1].ravel()], axis=1)

@@ -6,12 +6,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 import models
 from models.card import find
-from pipeline.activity.estimate import LookView, estimate_zones
+from pipeline.activity.estimate import LookView
 from pipeline.activity.judge import judge
+from pipeline.activity.merge import estimate_look
 from pipeline.activity.records import Estimate
 from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
@@ -97,18 +99,23 @@ def do_align(scene: Scene, reference: Scene, settings: ChangeSettings, folder: P
 
 def outlines(site: Site, zones: Sequence[Zone], scene: Scene, reference: Scene, align: Path) -> dict[str, BaseGeometry]:
     """Zone key -> outline in scene pixels, moved by the scene's own alignment."""
+    return placed({z.key: z.shape for z in zones}, site, scene, reference, align)
+
+
+def placed(shapes: Mapping[str, BaseGeometry], site: Site, scene: Scene, reference: Scene, align: Path) -> dict[str, BaseGeometry]:
+    """Shapes in the site's CRS -> shapes in scene pixels, moved by the scene's own alignment."""
     alignment = codec.alignment_from(codec.read_json(align / "alignment.json"))
     found = {}
     grid = common_grid(reference, scene)
-    for zone in zones:
-        outline = to_scene_pixels(zone.shape, site, scene)
-        if outline is None:
+    for key, outline in shapes.items():
+        seen = to_scene_pixels(outline, site, scene)
+        if seen is None:
             continue
         if alignment.applied and grid is not None:
             to_common = np.vstack([pixel_map(frame(scene, reference), grid), [0, 0, 1]])
             back = np.linalg.inv(np.vstack([alignment.matrix, [0, 0, 1]]))
-            outline = shifted(outline, (np.linalg.inv(to_common) @ back @ to_common)[:2])
-        found[zone.key] = outline
+            seen = shifted(seen, (np.linalg.inv(to_common) @ back @ to_common)[:2])
+        found[key] = seen
     return found
 
 
@@ -120,18 +127,14 @@ def do_estimate(
     model: str,
     folder: Path,
 ) -> None:
-    """Numbers of every zone on every look. Where several scenes make a look, each zone takes the scene that saw most of it."""
+    """Numbers of every zone on every look. Several scenes of a look are one view: union of coverage."""
     calibration = [row for card in find(model) for row in card.calibration]
     rows: list[Estimate] = []
     for look in looks:
         day = look[0].time.date()
         zones = site.zones_on(day)
         views = [_view(site, reference, scene, zones, made) for scene in look]
-        for zone in zones:
-            seeing = [v for v in views if zone.key in v.exposure]
-            if seeing:
-                best = max(seeing, key=lambda v: (v.exposure[zone.key][0], -v.gsd_m))
-                rows += estimate_zones(best, [zone], calibration)
+        rows += estimate_look(views, zones, calibration)
     codec.write_json(folder / "estimates.json", [codec.estimate_record(e) for e in rows])
 
 
@@ -146,7 +149,21 @@ def _view(site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], mad
         codec.load_detections(made["detect", scene.id]),
         shapes,
         {key: exposure(observed, outline) for key, outline in shapes.items()},
+        centre_lines=_lines(site, zones, scene, reference, made),
+        observed=observed,
     )
+
+
+def _lines(
+    site: Site,
+    zones: Sequence[Zone],
+    scene: Scene,
+    reference: Scene,
+    made: Mapping[tuple[str, str], Path],
+) -> dict[str, BaseGeometry]:
+    """Zone key -> track centre lines in scene pixels, for the zones that have them."""
+    named = {z.key: shape(z.centre_lines) for z in zones if z.centre_lines is not None}
+    return placed(named, site, scene, reference, made["align", scene.id]) if named else {}
 
 
 def load_estimates(folder: Path) -> list[Estimate]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models import Detections
+from models.render import render_chip
 from pipeline.change.difference import difference, normalise
 from pipeline.change.objects import Look, counts, look, match_objects
 from pipeline.change.records import Kind
@@ -14,7 +15,6 @@ from pipeline.change.register import IDENTITY, register, warp
 from pipeline.grid import Grid, Window
 from pipeline.imagery.observed import Observed, Unseen
 from pipeline.imagery.scene import Tile
-from models.render import render_chip
 
 
 def tile(pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> Tile:
@@ -114,12 +114,16 @@ def test_what_the_other_look_could_not_see_is_unobservable() -> None:
     assert fates[(130.0,)] == (Kind.UNOBSERVABLE, "outside the swath")
 
 
-BOX = st.tuples(st.floats(0, 200), st.floats(0, 200), st.floats(6, 20), st.floats(2, 4), st.floats(-1.5, 1.5), st.integers(0, 2), st.booleans())
+BOX = st.tuples(
+    st.floats(0, 200), st.floats(0, 200), st.floats(6, 20), st.floats(2, 4), st.floats(-1.5, 1.5), st.integers(0, 2), st.booleans()
+)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(BOX, max_size=14), st.lists(BOX, max_size=14))
-def test_every_object_has_one_fate_and_time_reversal_swaps_them(first: list[tuple[float, ...]], second: list[tuple[float, ...]]) -> None:
+def test_every_object_has_one_fate_and_time_reversal_swaps_them(
+    first: list[tuple[float, ...]], second: list[tuple[float, ...]]
+) -> None:
     def build(rows: list[tuple[float, ...]]) -> Look:
         b = np.array([r[:5] for r in rows], np.float64).reshape(-1, 5)
         return Look(b, np.array([r[5] for r in rows], np.uint8), np.array([3 * r[6] for r in rows], np.uint8))
@@ -130,9 +134,11 @@ def test_every_object_has_one_fate_and_time_reversal_swaps_them(first: list[tupl
     assert sorted(found.after[found.after >= 0]) == list(range(len(second)))
     back = counts(match_objects(b, a, 1.0))
     for name, tally in counts(found).items():
-        assert tally["unobservable"] + tally["appeared"] + tally["departed"] == sum(
-            back[name][k] for k in ("unobservable", "appeared", "departed")
-        ) or tally["moved"] + tally["persisted"] > 0
+        assert (
+            tally["unobservable"] + tally["appeared"] + tally["departed"]
+            == sum(back[name][k] for k in ("unobservable", "appeared", "departed"))
+            or tally["moved"] + tally["persisted"] > 0
+        )
     hidden = {int(i) for i in np.flatnonzero(a.seen_by_other)}
     departed = set(found.before[found.kind == Kind.DEPARTED].tolist())
     assert not departed & hidden

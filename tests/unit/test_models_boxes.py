@@ -76,7 +76,7 @@ def test_no_neighbour_of_a_dense_yard_is_suppressed(angle: float, length: float,
     boxes = ob.canonical(np.stack([x, y, np.full(n, length), np.full(n, width), np.full(n, theta)], axis=1))
     scores = np.linspace(0.9, 0.4, n)
     assert len(ob.nms(boxes, scores, 0.1)) == 72
-    doubled = np.concatenate([boxes, boxes + [0.4, -0.3, 0, 0, 0.01]])
+    doubled = np.concatenate([boxes, boxes + np.array([0.4, -0.3, 0, 0, 0.01])])
     kept = ob.nms(doubled, np.concatenate([scores, scores * 0.9]), 0.3)
     assert sorted(kept.tolist()) == list(range(72))
 
