@@ -101,6 +101,7 @@ def test_damaged_or_unknown_weights_are_clear_errors(tmp_path: Path) -> None:
         Card.read(tmp_path / source.name)
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter traces with an interface that torch calls old
 def test_runtimes_agree_on_counts() -> None:
     pytest.importorskip("openvino", reason="the extra `fast` is not installed")
     chip = render_chip(5_000_400, "rail_yard", 0.3, 320)
