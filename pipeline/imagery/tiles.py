@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import rasterio.windows
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from pipeline.imagery.resample import Reader, area_average, resample, tent
 from pipeline.imagery.scene import Scene, Tile
 
 F32 = NDArray[np.float32]
+ROUNDING = np.float32(1e-5)
+"""What rounding may take from weights that sum to 1."""
 SAME_GSD = 0.01
 """Relative difference of two GSDs that resampling could not improve: a 16 m car changes by 16 cm."""
 
@@ -61,8 +64,11 @@ def read_decimated(scene: Scene, factor: float, window: Window | None = None) ->
 
 def read_open(source: Any, scene: Scene, window: Window) -> Tile:
     """As `read`, from a dataset that is already open."""
-    pixels, valid = np.zeros((3, *window.shape), np.float32), np.zeros(window.shape, np.bool_)
     inside = window.intersect(scene.grid.window)
+    if inside == window and not window.empty:
+        pixels, valid = _rgb(source, scene)(window)
+        return Tile(window, window, pixels, valid, scene.grid.crop(window))
+    pixels, valid = np.zeros((3, *window.shape), np.float32), np.zeros(window.shape, np.bool_)
     if not inside.empty:
         rows, columns = _within(inside, window)
         pixels[:, rows, columns], valid[rows, columns] = _rgb(source, scene)(inside)
@@ -84,8 +90,8 @@ def _planes(source: Any, scene: Scene, window: Window) -> tuple[F32, NDArray[np.
     names = ("red", "green", "blue") if "red" in radiometry.bands else ("pan",)
     bands = [radiometry.bands.index(n) + 1 for n in names]
     box = rasterio.windows.Window(window.x0, window.y0, window.width, window.height)
-    raw = source.read(bands, window=box)
-    valid = np.isfinite(raw).all(axis=0)
+    raw: NDArray[Any] = source.read(bands, window=box)
+    valid = np.isfinite(raw).all(axis=0) if raw.dtype.kind == "f" else np.ones(raw.shape[1:], np.bool_)
     if radiometry.nodata is not None:
         with np.errstate(over="ignore"):  # a nodata value beyond the type's range matches nothing
             valid &= ~(raw == radiometry.nodata).all(axis=0)
@@ -93,9 +99,22 @@ def _planes(source: Any, scene: Scene, window: Window) -> tuple[F32, NDArray[np.
         valid &= source.read(radiometry.bands.index("alpha") + 1, window=box) > 0
     elif MaskFlags.per_dataset in source.mask_flag_enums[bands[0] - 1]:
         valid &= source.read_masks(bands[0], window=box) > 0
-    values = np.nan_to_num(raw.astype(np.float32)) * np.float32(radiometry.scale) + np.float32(radiometry.offset)
-    clipped = np.clip(values, 0, 1) * valid
-    return np.ascontiguousarray(np.broadcast_to(clipped, (3, *window.shape)), np.float32), np.asarray(valid, np.bool_)
+    values = _reflectance(raw, np.float32(radiometry.scale), np.float32(radiometry.offset))
+    if not valid.all():
+        values[:, ~valid] = 0
+    return np.ascontiguousarray(np.broadcast_to(values, (3, *window.shape)), np.float32), np.asarray(valid, np.bool_)
+
+
+def _reflectance(raw: NDArray[Any], scale: np.float32, offset: np.float32) -> F32:
+    """Stored numbers to reflectance, clipped to 0..1; 8-bit ones through a table of the same 256 results."""
+    if raw.dtype == np.uint8:
+        table = np.clip(np.arange(256, dtype=np.float32) * scale + offset, 0, 1)
+        return np.asarray(cv2.LUT(raw.reshape(-1, raw.shape[-1]), table), np.float32).reshape(raw.shape)
+    values = raw.astype(np.float32)
+    np.nan_to_num(values, copy=False)
+    values *= scale
+    values += offset
+    return np.asarray(np.clip(values, 0, 1, out=values), np.float32)
 
 
 def working_factor(scene: Scene, gsd_m: float) -> float:
@@ -130,11 +149,16 @@ def _read_at(source: Any, scene: Scene, window: Window, gsd_m: float) -> Tile:
     down, y0 = tent(window.y0, window.y1, factor)
     across, x0 = tent(window.x0, window.x1, factor)
     native = read_open(source, scene, Window(x0, y0, x0 + across.shape[1], y0 + down.shape[1]))
-    out = resample(np.concatenate([native.pixels, native.valid[None].astype(np.float32)]), down, across)
-    valid = out[3] >= 0.5
-    pixels = np.where(valid, out[:3] / np.maximum(out[3], np.float32(0.5)), np.float32(0))
+    pixels = resample(native.pixels, down, across)
+    valid = np.ones(window.shape, np.bool_)
+    if not native.valid.all():
+        share = resample(native.valid[None].astype(np.float32), down, across)[0]
+        valid = share >= 0.5
+        part = share < 1 - ROUNDING  # the rest is divided by nothing, here as in a tile without a hole: the same bits
+        pixels[:, part] /= np.maximum(share[part], np.float32(0.5))
+        pixels[:, ~valid] = 0
     grid = working_grid(scene, gsd_m).crop(window)
-    return Tile(window, window, np.clip(np.ascontiguousarray(pixels, np.float32), 0, 1), np.ascontiguousarray(valid), grid)
+    return Tile(window, window, np.clip(pixels, 0, 1, out=pixels), valid, grid)
 
 
 def iter_tiles(scene: Scene, gsd_m: float, core_px: int, halo_px: int, stride_px: int) -> Iterator[Tile]:

@@ -12,7 +12,7 @@ from models.datasets.real import read_dota
 from models.evaluate import score
 from pipeline.cli import app
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # OpenVINO, where installed, traces the old way
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
