@@ -68,9 +68,13 @@ def area_average(read: Reader, native: Grid, wanted: Window, factor: float) -> t
         end = min(row + per_strip, wanted.y1)
         down, y0 = _shares(row, end, factor, native.height)
         planes, valid = read(Window(x0, y0, x1, y0 + down.shape[1]))
-        small = resample(np.concatenate([planes, valid[None].astype(np.float32)]), down, across)
-        seen = small[-1] >= 0.5 - 1e-6  # half of a cell, up to the rounding of its weights
-        means.append(np.where(seen, small[:-1] / np.maximum(small[-1], np.float32(0.25)), np.float32(0)))
+        mean = resample(planes, down, across)
+        seen = np.ones(mean.shape[1:], np.bool_)
+        if not valid.all():
+            share = resample(valid[None].astype(np.float32), down, across)[0]
+            seen = share >= 0.5 - 1e-6  # half of a cell, up to the rounding of its weights
+            mean = np.where(seen, mean / np.maximum(share, np.float32(0.25)), np.float32(0))
+        means.append(mean)
         valids.append(seen)
     return np.ascontiguousarray(np.concatenate(means, axis=1), np.float32), np.concatenate(valids)
 
