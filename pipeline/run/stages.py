@@ -52,13 +52,13 @@ class Stage:
 STAGES = {
     s.name: s
     for s in (
-        Stage("observe", 1, (), "masking what cannot be seen"),
-        Stage("detect", 1, (), "finding objects"),
-        Stage("align", 1, (), "registering looks to the site's frame"),
-        Stage("estimate", 1, ("observe", "detect", "align"), "counting by zone"),
-        Stage("compare", 1, ("observe", "detect"), "comparing consecutive looks"),
+        Stage("observe", 2, (), "masking what cannot be seen"),
+        Stage("detect", 2, (), "finding objects"),
+        Stage("align", 2, (), "registering looks to the site's frame"),
+        Stage("estimate", 2, ("observe", "detect", "align"), "counting by zone"),
+        Stage("compare", 2, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
-        Stage("draw", 1, ("observe", "detect", "align", "estimate"), "drawing overlays"),
+        Stage("draw", 2, ("observe", "detect", "align", "estimate"), "drawing overlays"),
     )
 }
 
