@@ -1,14 +1,19 @@
-"""The demo against its own truth, and the promises of the store: nothing twice."""
+"""The demo against its own truth, and the promises of the store: nothing twice, and the same bytes after a kill."""
 
 import hashlib
 import json
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 DEMO = Path(__file__).resolve().parents[2] / "fixtures" / "demo"
 pytestmark = pytest.mark.slow
@@ -109,3 +114,25 @@ def test_a_second_run_does_no_stage_again(demo: tuple[Path, dict[str, Any]]) -> 
     assert sum(again["made"].values()) == 0
     assert sum(again["reused"].values()) == sum(demo[1]["made"].values())
     assert digests(demo[0]) == before
+
+
+def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("site.yaml", "run.yaml"):
+        shutil.copy(DEMO / name, tmp_path / name)
+    (tmp_path / "imagery").mkdir()
+    for path in sorted((DEMO / "imagery").glob("look_0[789]*")):
+        shutil.copy(path, tmp_path / "imagery" / path.name)
+    run = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    run["review"] = {"max_side_px": 400}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(tmp_path / "run.yaml", whole)
+    for artefacts in (2, 5, 9):  # once in each part of the graph
+        process = start(tmp_path / "run.yaml", killed)
+        limit = time.monotonic() + 300
+        while len(list(killed.glob("store/*/*/done.json"))) < artefacts and process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finish(tmp_path / "run.yaml", killed)
+    assert digests(killed) == digests(whole)
