@@ -338,9 +338,8 @@ def harbour(c: Canvas) -> None:
                 _ship(c, p, length, angle + rng.choice([0, np.pi]))
                 if rng.random() < 0.15:  # rafted alongside
                     _ship(c, p + out * (beam + rng.uniform(2, 8)), length * rng.uniform(0.5, 1), angle)
-                for k in range(int(rng.integers(0, 5)) if length > 120 else 0):  # quay cranes over the hull
-                    q = centre + along * (s + length * (0.2 + 0.15 * k))
-                    c.fill(rectangle_at(q, rng.uniform(40, 90), 4, angle + np.pi / 2), (0.75, 0.72, 0.68), 0.7)
+            if length > 120 and rng.random() < 0.6:  # cranes stand over ships, and at empty berths as well
+                _quay_cranes(c, centre + along * s, along, length, angle)
             s += length + rng.uniform(10, 150)
     for _ in range(rng.integers(0, 14)):  # at anchor or under way
         p = rng.uniform(0, size, 2)
@@ -353,6 +352,18 @@ def harbour(c: Canvas) -> None:
                 wake=rng.random() < 0.25,
             )
     _afloat_clutter(c)
+
+
+def _quay_cranes(c: Canvas, start: F64, along: F64, length: float, angle: float) -> None:
+    """A few gantries abreast: bright booms across the quay edge with dark shadows beside them."""
+    rng, tone = c.rng, c.rng.uniform(0.55, 0.95)
+    pitch, across = rng.uniform(12, 45), angle + np.pi / 2
+    for k in range(int(rng.integers(1, 6))):
+        q = start + along * (rng.uniform(0, 6) + min(k * pitch, length))
+        boom = rectangle_at(q, rng.uniform(40, 110), rng.uniform(3, 9), across)
+        c.darken(boom + c.light.shadow * rng.uniform(15, 45), 0.6)
+        c.fill(boom, (tone, tone * 0.98, tone * 0.94), 0.8)
+        c.fill(rectangle_at(q, rng.uniform(15, 30), rng.uniform(12, 20), across), (tone, tone, tone), 0.5)
 
 
 def _near(c: Canvas, p: F64) -> bool:

@@ -137,10 +137,11 @@ def _assign(cost: F64, possible: NDArray[np.bool_], gate_px: float) -> list[tupl
     return [(int(p), int(q)) for p, q in zip(i, j, strict=True) if allowed[p, q]]
 
 
-def _alike(b: F64, a: F64) -> NDArray[np.bool_]:
+def _alike(b: F64, a: F64, turn_gate: float = TURN) -> NDArray[np.bool_]:
+    """(N, M) whether lengths and headings agree well enough to be one object."""
     ratio = np.maximum(b[:, None, 2], a[None, :, 2]) / np.minimum(b[:, None, 2], a[None, :, 2])
     turn = np.abs((a[None, :, 4] - b[:, None, 4] + np.pi / 2) % np.pi - np.pi / 2)
-    return np.asarray((ratio < SIZE_RATIO) & (turn < TURN))
+    return np.asarray((ratio < SIZE_RATIO) & (turn < turn_gate))
 
 
 def _moves(b: F64, a: F64, gate_px: float, gsd_m: float, name: str) -> list[tuple[int, int]]:
@@ -149,7 +150,8 @@ def _moves(b: F64, a: F64, gate_px: float, gsd_m: float, name: str) -> list[tupl
         return []
     along, across = _offsets(b, a)
     if name != "railcar":
-        return _assign(np.hypot(along, across), _alike(b, a), gate_px)
+        # a hull at anchor swings with wind and tide, so its heading says nothing
+        return _assign(np.hypot(along, across), _alike(b, a, np.pi), gate_px)
     same_track = (np.abs(across) * gsd_m < 2.2) & _alike(b, a) & (np.abs(along) <= gate_px)
     pairs: list[tuple[int, int]] = []
     free_b, free_a = np.ones(len(b), np.bool_), np.ones(len(a), np.bool_)
