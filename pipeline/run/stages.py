@@ -56,7 +56,7 @@ STAGES = {
         Stage("detect", 2, (), "finding objects"),
         Stage("align", 2, (), "registering looks to the site's frame"),
         Stage("estimate", 2, ("observe", "detect", "align"), "counting by zone"),
-        Stage("compare", 2, ("observe", "detect"), "comparing consecutive looks"),
+        Stage("compare", 3, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
         Stage("draw", 2, ("observe", "detect", "align", "estimate"), "drawing overlays"),
     )
