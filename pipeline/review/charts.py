@@ -90,7 +90,8 @@ def _axes(start: datetime, end: datetime, top: float, x: object, y: object) -> s
     steps = 1 if end == start else min(6, max(1, (end - start).days))
     for k in range(steps + 1 if end > start else 1):
         time = start + (end - start) * (k / steps)
-        out.append(f'<text class="tick" x="{x(time):.1f}" y="{HEIGHT - 12}" text-anchor="middle">{time:%d %b %Y}</text>')
+        anchor = "end" if k == steps and end > start else "middle"  # the last date would run off the edge
+        out.append(f'<text class="tick" x="{x(time):.1f}" y="{HEIGHT - 12}" text-anchor="{anchor}">{time:%d %b %Y}</text>')
     return "".join(out)
 
 
