@@ -32,7 +32,7 @@ def quads(document: dict[str, Any], name: str) -> list[Polygon]:
 
 
 def image_of(document: dict[str, Any]) -> Path:
-    path = IMAGERY / document["image"]
+    path = IMAGERY / str(document["image"])
     if not path.exists():
         pytest.skip(f"{path} is absent: real images are not part of the repository")
     return path
