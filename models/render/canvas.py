@@ -167,7 +167,11 @@ def sense(image: F32, rng: np.random.Generator, coarsen: float) -> F32:
     if rng.random() < 0.4:  # unsharp mask of display products
         out = out + rng.uniform(0.2, 0.9) * (out - cv2.GaussianBlur(out, (0, 0), 1.2))
     out = np.clip(out, 0, None) ** rng.uniform(0.8, 1.25) * rng.uniform(0.35, 1.35)
-    out = out + rng.uniform(0.0, 0.12) * (rng.random() < 0.6)  # haze
+    if rng.random() < 0.4:  # haze and stray light flatten contrast and colour
+        grey = out.mean(axis=2, keepdims=True)
+        out = grey + rng.uniform(0.35, 1.0) * (out - grey)
+        out = out.mean() + rng.uniform(0.4, 1.0) * (out - out.mean())
+    out = np.clip(out, 0, None) + rng.uniform(0.0, 0.12) * (rng.random() < 0.6)
     out = out * (1 + rng.normal(0, 0.05, 3)).astype(np.float32)
     if rng.random() < 0.15:  # panchromatic
         out = np.repeat(out.mean(axis=2, keepdims=True), 3, axis=2)

@@ -161,12 +161,13 @@ def terminal(c: Canvas) -> None:
     for off in np.arange(-c.extent_m, c.extent_m, rng.uniform(12, 40)):
         c.line(np.stack([mid + v * off - u * 200, mid + v * off + u * 200]), 0.2, (0.8, 0.8, 0.7), 0.5)
     reach, across = c.extent_m * 0.75, -c.extent_m * 0.75
-    fill, palette = rng.uniform(0.35, 1.0), rng.permutation(len(FLEET))[: rng.integers(3, len(FLEET))]
+    packed = rng.random() < 0.5  # a full yard: whole blocks of nearly equal stacks, told apart by paint alone
+    fill, palette = 1.0 if packed else rng.uniform(0.35, 1.0), rng.permutation(len(FLEET))[: rng.integers(3, len(FLEET))]
     while across < reach:
-        rows = int(rng.integers(1, 9))
+        rows = int(rng.integers(4, 9)) if packed else int(rng.integers(1, 9))
         along = -reach + rng.uniform(0, 12)
         while along < reach:
-            bays = int(rng.integers(1, 12))
+            bays = int(rng.integers(6, 14)) if packed else int(rng.integers(1, 12))
             along = _block(c, mid + u * along + v * across, theta, rows, bays, fill, palette, along)
             along += rng.uniform(0.3, 1.0) if rng.random() < 0.5 else rng.uniform(4, 25)
         across += rows * 2.7 + rng.uniform(3, 25)
@@ -220,19 +221,22 @@ def _block(c: Canvas, origin: F64, theta: float, rows: int, bays: int, fill: flo
 
 def _cranes(c: Canvas, theta: float) -> None:
     """Gantries over the blocks: thin bright beams high up, with far shadows."""
-    for _ in range(c.rng.integers(0, 3)):
+    for _ in range(c.rng.integers(0, 4)):
         x, y = c.rng.uniform(0, c.extent_m, 2)
-        colour = vary(c.rng, [(0.7, 0.3, 0.2), (0.8, 0.7, 0.2), (0.7, 0.7, 0.72), (0.2, 0.4, 0.6)][c.rng.integers(4)])
-        for off in (-3.5, 3.5):
-            beam = rectangle(
-                x + off * np.cos(theta),
-                y + off * np.sin(theta),
-                c.rng.uniform(20, 60),
-                1.1,
-                theta + np.pi / 2,
-            )
-            c.darken(beam + c.light.shadow * 20, 0.65)
-            c.fill(beam + c.light.lean * 20, colour)
+        colour = vary(c.rng, [(0.6, 0.28, 0.2), (0.8, 0.7, 0.2), (0.7, 0.7, 0.72), (0.2, 0.4, 0.6)][c.rng.integers(4)])
+        length, heading, high = c.rng.uniform(20, 70), theta + np.pi / 2 + c.rng.normal(0, 0.02), c.rng.uniform(15, 40)
+        u, v = np.array([np.cos(heading), np.sin(heading)]), np.array([-np.sin(heading), np.cos(heading)])
+        half = c.rng.uniform(1.5, 4)
+        for off in (-half, half):
+            beam = rectangle_at(np.array([x, y]) + v * off, length, 1.1, heading)
+            c.darken(beam + c.light.shadow * high, 0.65)
+            c.fill(beam + c.light.lean * high, colour)
+        at = np.array([x, y]) + c.light.lean * high - u * length / 2
+        side = 1
+        for step in np.arange(0, length, 2 * half):  # bracing: box-sized panes that are no boxes
+            a, b = at + u * step - v * half * side, at + u * min(step + 2 * half, length) + v * half * side
+            c.line(np.stack([a, b]), 0.5, colour, 0.9)
+            side = -side
 
 
 def negative(c: Canvas) -> None:
