@@ -87,17 +87,18 @@ def evaluate(model: str, imagery: Path) -> dict[str, Any]:
     for head in load(model):
         for name in head.classes:
             kind, working = RENDERS[name]
-            rows += [_row(f"render {kind}", name, g, _on_renders(head, name, kind, working, g)) for g in RENDER_GSDS[name]]
+            rows += [row(f"render {kind}", name, g, _on_renders(head, name, kind, working, g)) for g in RENDER_GSDS[name]]
         if "railcar" in head.classes:
             path = imagery / "muttenz" / "yard_west.tif"
             if not path.exists():
                 skipped.append(f"{path}: absent")
                 continue
-            rows += [_row("muttenz x >= 640", "railcar", g, _on_muttenz(head, path, g)) for g in (0.25, 0.5, 0.8)]
+            rows += [row("muttenz x >= 640", "railcar", g, _on_muttenz(head, path, g)) for g in (0.25, 0.5, 0.8)]
     return {"model": [{"name": h.name, "sha256": h.sha256} for h in load(model)], "rows": rows, "skipped": skipped}
 
 
-def _row(where: str, name: str, gsd: float, s: Score) -> dict[str, Any]:
+def row(where: str, name: str, gsd: float, s: Score) -> dict[str, Any]:
+    """One line of the table of figures."""
     error = (s.found - s.objects) / max(s.objects, 1)
     values = {"objects": s.objects, "found": s.found, "precision": s.precision, "recall": s.recall, "ap": s.ap, "count_error": error}
     return {"set": where, "class": name, "gsd_m": gsd, **{k: round(v, 4) for k, v in values.items()}}

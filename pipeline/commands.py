@@ -295,9 +295,12 @@ def train_head(recipe: Path, out: Path, steps: int | None) -> None:
 def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> None:
     """Score a model on renders and on labelled pictures that are present."""
     from models.evaluate import evaluate
+    from models.judged import judge_all
     from pipeline.review.export import to_json, write
 
     scores = evaluate(model, imagery)
+    rows, skipped = judge_all(model, ROOT / "fixtures" / "labels", imagery)
+    scores = {**scores, "rows": scores["rows"] + rows, "skipped": scores["skipped"] + skipped}
     write(out / "scores.json", to_json(scores))
     if as_json:
         _print_json(scores)

@@ -45,8 +45,8 @@ def read_picture(path: Path, labels: Path | None, gsd_m: float, x_below: int | N
         x_below: only columns below this are seen; the rest is blanked before anything else happens.
         ignore: text file of ``x0 y0 x1 y1`` lines where labels are incomplete.
     """
-    with warnings.catch_warnings(), rasterio.open(path) as file:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # training knows pixels, not places
+    # training knows pixels, not places
+    with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning), rasterio.open(path) as file:
         raw = np.moveaxis(file.read(), 0, -1)[..., :3]
     scale = 255.0 if raw.dtype == np.uint8 else float(np.percentile(raw, 99.5))
     image = np.asarray(raw, np.float32) / scale
