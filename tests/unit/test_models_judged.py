@@ -1,0 +1,80 @@
+"""Scoring against label files: patches bound it, doubt excuses, another image is refused."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import models
+from models import boxes as ob
+from models.datasets.real import read_labels
+from models.judged import TRAINED_ON, judge_file, label_files
+from models.render import render_chip
+
+LABELS = Path(__file__).resolve().parents[2] / "fixtures" / "labels"
+
+
+@pytest.fixture(scope="module")
+def head() -> models.Detector:
+    (found,) = models.load("yard-1", "torch")
+    return found
+
+
+def write(folder: Path, features: list[dict[str, Any]], image: Path) -> Path:
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    path = folder / "labels.geojson"
+    path.write_text(json.dumps({"image": image.name, "sha256": digest, "gsd_m": 0.3, "features": features}))
+    return path
+
+
+def feature(ring: Any, cls: str, **properties: Any) -> dict[str, Any]:
+    closed = [*np.asarray(ring).tolist(), np.asarray(ring)[0].tolist()]
+    return {"geometry": {"type": "Polygon", "coordinates": [closed]}, "properties": {"class": cls, **properties}}
+
+
+def test_truth_patches_and_doubt(head: models.Detector, tmp_path: Path) -> None:
+    chip = render_chip(5_002_000, "terminal", 0.3, 320)
+    image = tmp_path / "chip.png"
+    Image.fromarray((chip.pixels.transpose(1, 2, 0) * 255).astype(np.uint8)).save(image)
+    mine = chip.boxes[(chip.classes == 0) & (chip.visible > 0.9)]
+    rings = ob.corners(mine)
+    everything = judge_file(head, write(tmp_path, [feature(r, "container") for r in rings], image), tmp_path)
+    assert isinstance(everything, dict)
+    whole = everything["container"][0]
+    assert whole.objects == len(mine)
+    patch = [[0, 0], [160, 0], [160, 320], [0, 320]]
+    half = judge_file(head, write(tmp_path, [feature(r, "container") for r in rings] + [feature(patch, "patch")], image), tmp_path)
+    assert isinstance(half, dict)
+    assert half["container"][0].objects == int((mine[:, 0] < 160).sum())
+    assert half["container"][0].found <= whole.found
+    doubt = judge_file(head, write(tmp_path, [feature(r, "container", certain=False) for r in rings], image), tmp_path)
+    assert isinstance(doubt, dict)
+    assert doubt["container"][0].objects == 0
+    assert doubt["container"][0].found <= whole.found - whole.hits  # what hit a doubtful object is not held against the head
+
+
+def test_an_absent_or_another_image_is_said(head: models.Detector, tmp_path: Path) -> None:
+    image = tmp_path / "chip.png"
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(image)
+    path = write(tmp_path, [feature([[1, 1], [20, 1], [20, 5], [1, 5]], "container")], image)
+    image.write_bytes(image.read_bytes() + b" ")
+    assert "is not the image" in str(judge_file(head, path, tmp_path))
+    image.unlink()
+    assert "absent" in str(judge_file(head, path, tmp_path))
+
+
+def test_no_trained_image_judges() -> None:
+    judging = {json.loads(p.read_text())["image"] for p in label_files(LABELS)}
+    assert judging
+    assert not judging & TRAINED_ON
+    assert not {name for name in judging if name.startswith("muttenz")}
+
+
+def test_ignored_and_doubtful_objects_switch_the_loss_off() -> None:
+    boxes, classes, hidden = read_labels(LABELS / "long-beach_scene_a.geojson")
+    assert len(boxes) == len(classes) == 34
+    assert len(hidden) == 12 + 5
