@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import boxes as ob
-from models.render import scenes
+from models.render import port, scenes
 from models.render.canvas import Canvas, Light, sense
 
 EVALUATION_SEEDS = 5_000_000
@@ -22,7 +22,7 @@ KINDS: dict[str, Callable[[Canvas], None]] = {
     "terminal": scenes.terminal,
     "quay": scenes.quay,
     "negative": scenes.negative,
-    "harbour": scenes.harbour,
+    "harbour": port.harbour,
 }
 
 

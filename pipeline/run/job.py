@@ -46,6 +46,7 @@ class SiteResult:
         site: the site.
         looks: its scenes in order of time, grouped into looks.
         reference: the scene in whose frame its outlines lie.
+        align: scene id -> folder of its alignment to that frame.
         estimate, judge: artefact folders.
         drawn: scene id -> folder of its overlay.
         pairs: (before, after, folder) of every compared pair.
@@ -54,6 +55,7 @@ class SiteResult:
     site: Site
     looks: tuple[tuple[Scene, ...], ...]
     reference: Scene
+    align: Mapping[str, Path]
     estimate: Path
     judge: Path
     drawn: Mapping[str, Path]
@@ -125,81 +127,83 @@ class Job:
             self.skipped.append((site.id, "no usable image shows this site"))
             return None
         reference = next((s for s in scenes if s.id == site.reference), scenes[0])
-        facts = site.model_dump(mode="json")
-
-        def keys_of(scene: Scene, *names: str) -> list[str]:
-            return [self.keys[name, scene.id] for name in names]
-
-        change = self.run.change
-        self._make(
-            "align",
-            executor,
-            [
-                self._task(
-                    "align",
-                    s.id,
-                    [_facts(s), _facts(reference), change.max_shift_m],
-                    partial(stages.do_align, s, reference, change),
-                )
-                for s in scenes
-            ],
-        )
+        align = self._align(site, scenes, reference, executor)
+        scenes = [s for s in scenes if s.id in align]
         looks = _group(scenes, self.run.activity.look_hours)
-        made = {k: v for k, v in self.folders.items() if k[1] in {s.id for s in scenes}}
-        inputs = [facts, heads, [[keys_of(s, "observe", "detect", "align") for s in look] for look in looks]]
+        made = {(stage, s.id): self.folders[stage, s.id] for s in scenes for stage in ("observe", "detect")}
+        made |= {("align", name): folder for name, folder in align.items()}
+        facts = site.model_dump(mode="json")
+        inputs = [facts, heads, [[self._keys_of(site, s) for s in look] for look in looks]]
         work = partial(stages.do_estimate, site, reference, looks, made, self.run.model)
         self._make("estimate", None, [self._task("estimate", site.id, inputs, work)])
         estimate = self.folders["estimate", site.id]
         activity = self.run.activity
         inputs = [self.keys["estimate", site.id], activity.model_dump()]
-        self._make(
-            "judge",
-            None,
-            [self._task("judge", site.id, inputs, partial(stages.do_judge, estimate, activity))],
-        )
-        pairs = [(a[0], b[0]) for a, b in pairwise(looks)]
+        self._make("judge", None, [self._task("judge", site.id, inputs, partial(stages.do_judge, estimate, activity))])
+        pairs = self._compare(looks, executor)
+        drawn = self._draw(site, scenes, reference, made, executor)
+        return SiteResult(site, looks, reference, align, estimate, self.folders["judge", site.id], drawn, pairs)
+
+    def _keys_of(self, site: Site, scene: Scene) -> list[str]:
+        """Keys of everything that is known of a scene for a site."""
+        names = (("observe", scene.id), ("detect", scene.id), ("align", f"{site.id}__{scene.id}"))
+        return [self.keys[name] for name in names]
+
+    def _align(self, site: Site, scenes: Sequence[Scene], reference: Scene, executor: Executor | None) -> dict[str, Path]:
+        """Scene id -> folder of its alignment to the site's frame."""
+        change = self.run.change
         tasks = [
             self._task(
-                "compare",
-                f"{a.id}__{b.id}",
-                [
-                    _facts(a),
-                    _facts(b),
-                    keys_of(a, "observe", "detect"),
-                    keys_of(b, "observe", "detect"),
-                    change.model_dump(),
-                ],
-                partial(stages.do_compare, (a, b), made, change),
+                "align",
+                f"{site.id}__{s.id}",
+                [_facts(s), _facts(reference), change.max_shift_m],
+                partial(stages.do_align, s, reference, change),
             )
-            for a, b in pairs
+            for s in scenes
         ]
+        return self._by_scene(site, scenes, "align", executor, tasks)
+
+    def _compare(self, looks: Sequence[Sequence[Scene]], executor: Executor | None) -> tuple[tuple[Scene, Scene, Path], ...]:
+        """(before, after, folder) of consecutive looks, each by its first scene."""
+        pairs = [(a[0], b[0], f"{a[0].id}__{b[0].id}") for a, b in pairwise(looks)]
+        settings = self.run.change
+        tasks = []
+        for a, b, name in pairs:
+            made = {(stage, s.id): self.folders[stage, s.id] for s in (a, b) for stage in ("observe", "detect")}
+            keys = [self.keys[stage, s.id] for s in (a, b) for stage in ("observe", "detect")]
+            inputs = [_facts(a), _facts(b), keys, settings.model_dump()]
+            tasks.append(self._task("compare", name, inputs, partial(stages.do_compare, (a, b), made, settings)))
         self._make("compare", executor, tasks)
-        side = self.run.review.max_side_px
+        return tuple((a, b, self.folders["compare", name]) for a, b, name in pairs if ("compare", name) in self.folders)
+
+    def _draw(
+        self,
+        site: Site,
+        scenes: Sequence[Scene],
+        reference: Scene,
+        made: Mapping[tuple[str, str], Path],
+        executor: Executor | None,
+    ) -> dict[str, Path]:
+        """Scene id -> folder of its overlay."""
+        side, estimate = self.run.review.max_side_px, self.folders["estimate", site.id]
+        facts = site.model_dump(mode="json")
         tasks = [
             self._task(
                 "draw",
                 f"{site.id}__{s.id}",
-                [
-                    facts,
-                    _facts(s),
-                    keys_of(s, "observe", "detect", "align"),
-                    self.keys["estimate", site.id],
-                    side,
-                ],
+                [facts, _facts(s), self._keys_of(site, s), self.keys["estimate", site.id], side],
                 partial(stages.do_draw, site, s, reference, made, estimate, side),
             )
             for s in scenes
         ]
-        self._make("draw", executor, tasks)
-        return SiteResult(
-            site,
-            looks,
-            reference,
-            estimate,
-            self.folders["judge", site.id],
-            {s.id: self.folders["draw", f"{site.id}__{s.id}"] for s in scenes if ("draw", f"{site.id}__{s.id}") in self.folders},
-            tuple((a, b, self.folders["compare", n]) for a, b in pairs if ("compare", n := f"{a.id}__{b.id}") in self.folders),
-        )
+        return self._by_scene(site, scenes, "draw", executor, tasks)
+
+    def _by_scene(
+        self, site: Site, scenes: Sequence[Scene], stage: str, executor: Executor | None, tasks: Sequence[Task]
+    ) -> dict[str, Path]:
+        self._make(stage, executor, tasks)
+        labels = {s.id: (stage, f"{site.id}__{s.id}") for s in scenes}
+        return {name: self.folders[label] for name, label in labels.items() if label in self.folders}
 
     def _task(self, stage: str, label: str, inputs: Any, make: Callable[[Path], None]) -> Task:
         key = digest({"stage": stage, "version": STAGES[stage].version, "inputs": inputs})

@@ -149,7 +149,7 @@ def _objects(job: Job, results: Sequence[SiteResult]) -> None:
         for look in result.looks:
             for scene in look:
                 detections = codec.load_detections(job.folders["detect", scene.id])
-                rows.append((scene, *_with_zones(job, result, scene, detections)))
+                rows.append((scene, *_with_zones(result, scene, detections)))
     pixel = any(r.site.crs == "pixel" for r in results)
     if job.run.review.objects:
         features = [f | {"properties": f["properties"] | {"scene": s.id}} for s, d, _ in rows for f in export.detection_features(s, d)]
@@ -167,9 +167,9 @@ def _zone_feature(result: SiteResult, geometry: dict[str, Any], key: str, estima
     return {"type": "Feature", "geometry": export.lonlat(geometry, crs), "properties": properties}
 
 
-def _with_zones(job: Job, result: SiteResult, scene: Scene, detections: Detections) -> tuple[Detections, list[str]]:
+def _with_zones(result: SiteResult, scene: Scene, detections: Detections) -> tuple[Detections, list[str]]:
     zones = result.site.zones_on(scene.time.date())
-    shapes = stages.outlines(result.site, zones, scene, result.reference, job.folders["align", scene.id])
+    shapes = stages.outlines(result.site, zones, scene, result.reference, result.align[scene.id])
     names = [""] * len(detections)
     for key, outline in shapes.items():
         for index in np.flatnonzero(in_zone(detections, outline)):

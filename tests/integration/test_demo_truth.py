@@ -116,23 +116,56 @@ def test_a_second_run_does_no_stage_again(demo: tuple[Path, dict[str, Any]]) -> 
     assert digests(demo[0]) == before
 
 
-def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
+def small_job(folder: Path, pattern: str) -> Path:
+    """The demo with fewer looks and smaller pictures."""
     for name in ("site.yaml", "run.yaml"):
-        shutil.copy(DEMO / name, tmp_path / name)
-    (tmp_path / "imagery").mkdir()
-    for path in sorted((DEMO / "imagery").glob("look_0[789]*")):
-        shutil.copy(path, tmp_path / "imagery" / path.name)
-    run = yaml.safe_load((tmp_path / "run.yaml").read_text())
+        shutil.copy(DEMO / name, folder / name)
+    (folder / "imagery").mkdir()
+    for path in sorted((DEMO / "imagery").glob(pattern)):
+        shutil.copy(path, folder / "imagery" / path.name)
+    run = yaml.safe_load((folder / "run.yaml").read_text())
     run["review"] = {"max_side_px": 400}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    return folder / "run.yaml"
+
+
+def test_two_sites_in_one_job_keep_their_own_frames(tmp_path: Path) -> None:
+    config = small_job(tmp_path, "look_0[12]*")
+    second = yaml.safe_load((tmp_path / "site.yaml").read_text()) | {"id": "twin", "reference": "look_02_20240118"}
+    (tmp_path / "twin.yaml").write_text(yaml.safe_dump(second))
+    run = yaml.safe_load(config.read_text()) | {"sites": ["site.yaml", "twin.yaml"], "review": {"objects": True}}
+    config.write_text(yaml.safe_dump(run))
+    result = finish(config, tmp_path / "out")
+    assert {a["site"] for a in result["alerts"]} == {"demo-port", "twin"}
+    rows = [r.split(",") for r in (tmp_path / "out" / "estimates.csv").read_text().splitlines()[1:]]
+    counts = {site: [row[5] for row in rows if row[0] == site] for site in ("demo-port", "twin")}
+    assert counts["demo-port"] == counts["twin"]  # the same ground through two frames
+    features = json.loads((tmp_path / "out" / "detections.geojson").read_text())["features"]
+    assert {f["properties"]["class"] for f in features} >= {"railcar", "container"}
+
+
+def test_a_bad_image_is_skipped_and_named(tmp_path: Path) -> None:
+    config = small_job(tmp_path, "look_01*")
+    shutil.copy(tmp_path / "imagery" / "look_01_20240109.yaml", tmp_path / "imagery" / "torn.yaml")
+    whole = (tmp_path / "imagery" / "look_01_20240109.tif").read_bytes()
+    (tmp_path / "imagery" / "torn.tif").write_bytes(whole[: len(whole) // 2])
+    result = finish(config, tmp_path / "out")
+    assert len(result["alerts"]) == 3
+    (skipped,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
+    assert skipped["name"] == "torn.tif"
+    assert "torn.tif" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_killed_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    config = small_job(tmp_path, "look_0[789]*")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(tmp_path / "run.yaml", whole)
+    finish(config, whole)
     for artefacts in (2, 5, 9):  # once in each part of the graph
-        process = start(tmp_path / "run.yaml", killed)
+        process = start(config, killed)
         limit = time.monotonic() + 300
         while len(list(killed.glob("store/*/*/done.json"))) < artefacts and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    finish(tmp_path / "run.yaml", killed)
+    finish(config, killed)
     assert digests(killed) == digests(whole)

@@ -1,0 +1,163 @@
+"""Harbours at 2-12 m: water, quays, moles and marinas; ships alongside, rafted, at anchor and under way."""
+
+import numpy as np
+
+from models.render.canvas import F64, Canvas, rectangle_at
+from models.render.objects import FLEET, vary, vessel
+from models.render.scenes import ground
+
+
+def harbour(c: Canvas) -> None:
+    """Water, land with quays, moles, marinas; ships alongside, rafted, at anchor and under way. For GSD of 2-12 m."""
+    rng, size = c.rng, c.extent_m
+    water = [
+        (0.06, 0.14, 0.17),
+        (0.10, 0.22, 0.22),
+        (0.20, 0.26, 0.24),
+        (0.30, 0.30, 0.24),
+        (0.08, 0.12, 0.2),
+        (0.2, 0.3, 0.4),
+    ]
+    ground(c, vary(rng, water[rng.integers(len(water))], 0.25))
+    c.water = c.image.mean(axis=(0, 1))
+    theta = rng.uniform(-np.pi, np.pi)
+    mid = np.array([size / 2] * 2)
+    quays: list[tuple[F64, float, float]] = []
+    for _ in range(rng.integers(0, 5)):
+        angle = theta + rng.choice([0, np.pi / 2, np.pi, 0.4])
+        length, depth = rng.uniform(200, 1600), rng.choice([rng.uniform(12, 40), rng.uniform(60, 900)])
+        centre = mid + rng.uniform(-0.65, 0.65, 2) * size
+        tone = rng.uniform(0.3, 0.75)
+        c.fill(rectangle_at(centre, length, depth, angle), vary(rng, (tone, tone * 0.94, tone * 0.84)), grain=0.12)
+        _land(c, centre, length, depth, angle)
+        out = depth / 2 * np.array([-np.sin(angle), np.cos(angle)])
+        quays += [(centre - out, angle, -length), (centre + out, angle, length)]
+    for centre, angle, signed in quays:
+        along, out = (
+            np.array([np.cos(angle), np.sin(angle)]),
+            np.sign(signed) * np.array([-np.sin(angle), np.cos(angle)]),
+        )
+        s = -abs(signed) / 2
+        while s < abs(signed) / 2 - 60:
+            length = float(np.exp(rng.uniform(np.log(25), np.log(380))))
+            if rng.random() < 0.45 and length < abs(signed):
+                beam = length / 6
+                p = centre + along * (s + length / 2) + out * (beam / 2 + rng.uniform(0, 4))
+                _ship(c, p, length, angle + rng.choice([0, np.pi]))
+                if rng.random() < 0.15:  # rafted alongside
+                    _ship(c, p + out * (beam + rng.uniform(2, 8)), length * rng.uniform(0.5, 1), angle)
+            if length > 120 and rng.random() < 0.6:  # cranes stand over ships, and at empty berths as well
+                _quay_cranes(c, centre + along * s, along, length, angle)
+            s += length + rng.uniform(10, 150)
+    for _ in range(rng.integers(0, 14)):  # at anchor or under way
+        p = rng.uniform(0, size, 2)
+        if not _near(c, p):
+            _ship(
+                c,
+                p,
+                float(np.exp(rng.uniform(np.log(21), np.log(350)))),
+                rng.uniform(-np.pi, np.pi),
+                wake=rng.random() < 0.25,
+            )
+    _afloat_clutter(c)
+
+
+def _quay_cranes(c: Canvas, start: F64, along: F64, length: float, angle: float) -> None:
+    """A few gantries abreast: bright booms across the quay edge with dark shadows beside them."""
+    rng, tone = c.rng, c.rng.uniform(0.55, 0.95)
+    pitch, across = rng.uniform(12, 45), angle + np.pi / 2
+    for k in range(int(rng.integers(1, 6))):
+        q = start + along * (rng.uniform(0, 6) + min(k * pitch, length))
+        boom = rectangle_at(q, rng.uniform(40, 110), rng.uniform(3, 9), across)
+        c.darken(boom + c.light.shadow * rng.uniform(15, 45), 0.6)
+        c.fill(boom, (tone, tone * 0.98, tone * 0.94), 0.8)
+        c.fill(rectangle_at(q, rng.uniform(15, 30), rng.uniform(12, 20), across), (tone, tone, tone), 0.5)
+
+
+def _near(c: Canvas, p: F64) -> bool:
+    """Whether another hull lies within a ship's length."""
+    return any(np.hypot(*(o.mean(axis=0) - p)) < 220 for o, _, _ in c.labels)
+
+
+def _ship(c: Canvas, p: F64, length: float, theta: float, *, wake: bool = False) -> None:
+    """A ship, unless land or another hull is in the way."""
+    along = np.array([np.cos(theta), np.sin(theta)])
+    probes = (p + np.linspace(-0.42, 0.42, 5)[:, None] * along * length) / c.gsd_m
+    inside = probes[((probes >= 1) & (probes < c.size - 1)).all(axis=1)].astype(int)
+    if len(inside) == 0 or any(_land_at(c, x, y) for x, y in inside):
+        return
+    if wake:
+        back = -np.array([np.cos(theta), np.sin(theta)])
+        c.line(
+            np.stack([p, p + back * length * c.rng.uniform(2, 8)]),
+            length / 10 + 3,
+            (0.75, 0.8, 0.8),
+            c.rng.uniform(0.2, 0.7),
+        )
+    kind = str(c.rng.choice(["container", "bulk", "tanker", "carrier", "plain"], p=[0.3, 0.2, 0.25, 0.1, 0.15]))
+    vessel(c, float(p[0]), float(p[1]), length, theta, kind)
+
+
+def _land_at(c: Canvas, x: int, y: int) -> bool:
+    """Whether a pixel is far from the colour of the open water in the chip."""
+    near = c.image[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1))
+    return bool(np.abs(near / c.water - 1).max() > 0.45)
+
+
+def _land(c: Canvas, centre: F64, length: float, depth: float, angle: float) -> None:
+    """Roofs, container rows, tanks and roads on a quay, in its own axes."""
+    u, v = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    for _ in range(int(length * depth / 9000)):
+        p = centre + u * c.rng.uniform(-0.47, 0.47) * length + v * c.rng.uniform(-0.4, 0.4) * depth
+        if not ((p > -100) & (p < c.extent_m + 100)).all():
+            continue
+        long, wide = min(depth * 0.5, c.rng.uniform(15, 160)), c.rng.uniform(8, 50)
+        wide = min(wide, depth * 0.2)
+        if c.rng.random() < 0.5:
+            base = rectangle_at(p, long, wide, angle + c.rng.choice([0, np.pi / 2]))
+            c.shadow(base, c.rng.uniform(3, 15))
+            c.fill(
+                base,
+                vary(
+                    c.rng,
+                    [(0.8, 0.8, 0.78), (0.5, 0.48, 0.45), (0.45, 0.25, 0.2), (0.3, 0.35, 0.4)][c.rng.integers(4)],
+                    0.2,
+                ),
+            )
+        else:
+            for k in range(int(c.rng.integers(2, 9))):
+                q = p + v * k * c.rng.uniform(9, 16)
+                c.fill(
+                    rectangle_at(q, long, 6.0, angle),
+                    vary(c.rng, FLEET[c.rng.integers(len(FLEET))], 0.2),
+                    0.9,
+                    grain=0.25,
+                )
+
+
+def _afloat_clutter(c: Canvas) -> None:
+    """Breakwaters, small boats, buoys, foam, cloud puffs: long or bright things that are not ships."""
+    rng, size = c.rng, c.extent_m
+    for _ in range(rng.integers(0, 3)):
+        a = rng.uniform(0, size, 2)
+        b = a + rng.normal(0, 300, 2)
+        c.line(
+            np.stack([a, (a + b) / 2 + rng.normal(0, 40, 2), b]),
+            rng.uniform(5, 22),
+            vary(rng, (0.5, 0.47, 0.42), 0.2),
+        )
+    if rng.random() < 0.25:  # a marina
+        p, angle = rng.uniform(0, size, 2), rng.uniform(0, np.pi)
+        u, v = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+        for row in range(int(rng.integers(2, 8))):
+            c.line(np.stack([p + v * row * 45, p + v * row * 45 + u * 220]), 4, (0.55, 0.5, 0.45))
+            for k in range(40):
+                q = p + v * (row * 45 + rng.choice([-9, 9])) + u * k * 5.5
+                c.fill(rectangle_at(q, rng.uniform(8, 15), 3.5, angle + np.pi / 2), (0.9, 0.9, 0.9), 0.8)
+    for _ in range(rng.integers(0, 30)):
+        q = rng.uniform(0, size, 2)
+        c.fill(
+            rectangle_at(q, rng.uniform(4, 14), 3.5, rng.uniform(0, np.pi)),
+            (0.85, 0.85, 0.85),
+            rng.uniform(0.3, 0.9),
+        )
