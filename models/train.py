@@ -40,7 +40,7 @@ class Recipe:
         native_gsd_m: finest and coarsest native GSD that the head will accept.
         size_px: side of a chip.
         sensor_gsd_m: range of the simulated sensor.
-        renders: per kind, first seed and number of chips.
+        renders: per kind, ranges of seeds as first seed and number of chips.
         real: per picture, keys of `read_picture` and a ``weight``; paths relative to `imagery`.
         real_share: share of each batch drawn from real pictures.
         imagery: folder of public imagery, relative to the recipe.
@@ -56,7 +56,7 @@ class Recipe:
     native_gsd_m: tuple[float, float]
     size_px: int
     sensor_gsd_m: tuple[float, float]
-    renders: dict[str, tuple[int, int]]
+    renders: dict[str, list[tuple[int, int]]]
     real: tuple[dict[str, Any], ...]
     real_share: float
     imagery: Path
@@ -197,15 +197,10 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
     steps = steps or recipe.steps
     out.mkdir(parents=True, exist_ok=True)
     pool = out / "pool"
-    for kind, (first, number) in recipe.renders.items():
-        render_pool(
-            pool,
-            kind,
-            range(first, first + number),
-            recipe.working_gsd_m,
-            recipe.size_px,
-            recipe.sensor_gsd_m,
-        )
+    for kind, ranges in recipe.renders.items():
+        for first, number in ranges:
+            seeds = range(first, first + number)
+            render_pool(pool, kind, seeds, recipe.working_gsd_m, recipe.size_px, recipe.sensor_gsd_m)
     net = YardNet(len(recipe.classes), recipe.subtypes)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
     ema = YardNet(len(recipe.classes), recipe.subtypes)
