@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import boxes as ob
-from models.render import port, scenes
+from models.render import port, scenes, shore
 from models.render.canvas import Canvas, Light, sense
 
 EVALUATION_SEEDS = 5_000_000
@@ -23,6 +23,7 @@ KINDS: dict[str, Callable[[Canvas], None]] = {
     "quay": scenes.quay,
     "negative": scenes.negative,
     "harbour": port.harbour,
+    "waterfront": shore.waterfront,
 }
 
 

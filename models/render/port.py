@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.render.canvas import F64, Canvas, rectangle_at
+from models.render.canvas import F64, Canvas, Colour, rectangle_at
 from models.render.objects import FLEET, vary, vessel
 from models.render.scenes import ground
 
@@ -10,16 +10,7 @@ from models.render.scenes import ground
 def harbour(c: Canvas) -> None:
     """Water, land with quays, moles, marinas; ships alongside, rafted, at anchor and under way. For GSD of 2-12 m."""
     rng, size = c.rng, c.extent_m
-    water = [
-        (0.06, 0.14, 0.17),
-        (0.10, 0.22, 0.22),
-        (0.20, 0.26, 0.24),
-        (0.30, 0.30, 0.24),
-        (0.08, 0.12, 0.2),
-        (0.2, 0.3, 0.4),
-    ]
-    ground(c, vary(rng, water[rng.integers(len(water))], 0.25))
-    c.water = c.image.mean(axis=(0, 1))
+    open_water(c)
     theta = rng.uniform(-np.pi, np.pi)
     mid = np.array([size / 2] * 2)
     quays: list[tuple[F64, float, float]] = []
@@ -59,7 +50,21 @@ def harbour(c: Canvas) -> None:
                 rng.uniform(-np.pi, np.pi),
                 wake=rng.random() < 0.25,
             )
-    _afloat_clutter(c)
+    afloat_clutter(c)
+
+
+WATER: tuple[Colour, ...] = (
+    (0.06, 0.14, 0.17), (0.10, 0.22, 0.22), (0.20, 0.26, 0.24), (0.30, 0.30, 0.24), (0.08, 0.12, 0.2), (0.2, 0.3, 0.4),
+)  # fmt: skip
+"""Clear, green, silty, brown, deep and shallow water."""
+ANY_SHIP = ("container", "bulk", "tanker", "carrier", "plain")
+SHIP_SHARES = (0.3, 0.2, 0.25, 0.1, 0.15)
+
+
+def open_water(c: Canvas) -> None:
+    """Fill the canvas with water of one colour and remember it."""
+    ground(c, vary(c.rng, WATER[c.rng.integers(len(WATER))], 0.25))
+    c.water = c.image.mean(axis=(0, 1))
 
 
 def _quay_cranes(c: Canvas, start: F64, along: F64, length: float, angle: float) -> None:
@@ -94,8 +99,7 @@ def _ship(c: Canvas, p: F64, length: float, theta: float, *, wake: bool = False)
             (0.75, 0.8, 0.8),
             c.rng.uniform(0.2, 0.7),
         )
-    kind = str(c.rng.choice(["container", "bulk", "tanker", "carrier", "plain"], p=[0.3, 0.2, 0.25, 0.1, 0.15]))
-    vessel(c, float(p[0]), float(p[1]), length, theta, kind)
+    vessel(c, float(p[0]), float(p[1]), length, theta, str(c.rng.choice(ANY_SHIP, p=SHIP_SHARES)))
 
 
 def _land_at(c: Canvas, x: int, y: int) -> bool:
@@ -135,7 +139,7 @@ def _land(c: Canvas, centre: F64, length: float, depth: float, angle: float) -> 
                 )
 
 
-def _afloat_clutter(c: Canvas) -> None:
+def afloat_clutter(c: Canvas) -> None:
     """Breakwaters, small boats, buoys, foam, cloud puffs: long or bright things that are not ships."""
     rng, size = c.rng, c.extent_m
     for _ in range(rng.integers(0, 3)):
