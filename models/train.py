@@ -14,11 +14,11 @@ import numpy as np
 import torch
 import yaml
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from models.codec import encode
 from models.datasets.pool import read_chip, render_pool
-from models.datasets.real import Picture, read_picture, sample
+from models.datasets.real import Picture, Shelf, read_picture, sample
 from models.detector import CLASSES, SUBTYPES
 from models.network import YardNet
 from models.render import Chip
@@ -41,10 +41,10 @@ class Recipe:
         size_px: side of a chip.
         sensor_gsd_m: range of the simulated sensor.
         renders: per kind, ranges of seeds as first seed and number of chips.
-        real: per picture, keys of `read_picture` and a ``weight``; paths relative to `imagery`.
+        real: per picture, keys of `read_picture`, or per folder, keys of `Shelf.read`; and a ``weight``; paths relative to `imagery`.
         real_share: share of each batch drawn from real pictures.
         imagery: folder of public imagery, relative to the recipe.
-        steps, batch, lr, seed: the loop.
+        steps, batch, lr, seed, workers: the loop, and the processes that feed it.
         thresholds: shipped threshold per class.
         credits: lines for the model card.
         folder: where the recipe lies.
@@ -64,6 +64,7 @@ class Recipe:
     batch: int
     lr: float
     seed: int
+    workers: int
     thresholds: dict[str, float]
     credits: tuple[str, ...]
     folder: Path
@@ -96,7 +97,8 @@ class Chips(IterableDataset[tuple[Tensor, ...]]):
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         torch.set_num_threads(1)
-        rng = np.random.default_rng((self.recipe.seed, self.first_step))
+        worker = get_worker_info()
+        rng = np.random.default_rng((self.recipe.seed, self.first_step, worker.id if worker else 0))
         paths = sorted(p for p in self.pool.glob("*.npz") if ".part" not in p.name)
         chips = [read_chip(p) for p in paths]
         for chip in chips:  # bytes in memory, floats on demand: a pool of thousands fits
@@ -104,25 +106,28 @@ class Chips(IterableDataset[tuple[Tensor, ...]]):
         pictures, weights = self._pictures()
         while True:
             if pictures and rng.random() < self.recipe.real_share:
-                picture = pictures[rng.choice(len(pictures), p=weights)]
+                source = pictures[rng.choice(len(pictures), p=weights)]
+                picture = source.near(rng, self.recipe.size_px * self.recipe.working_gsd_m / source.gsd_m)
                 chip = sample(picture, rng, self.recipe.working_gsd_m, self.recipe.size_px, self.recipe.sensor_gsd_m)
                 known = False
             else:
                 chip, known = chips[rng.integers(len(chips))], True
             yield self._example(chip, rng, known)
 
-    def _pictures(self) -> tuple[list[Picture], np.ndarray]:
-        found, weights = [], []
+    def _pictures(self) -> tuple[list[Picture | Shelf], np.ndarray]:
+        found: list[Picture | Shelf] = []
+        weights = []
         for entry in self.recipe.real:
             keys = {k: v for k, v in entry.items() if k != "weight"}
-            paths = {k: self.recipe.imagery / keys[k] for k in ("path", "ignore") if keys.get(k)}
+            paths: dict[str, Path] = {k: self.recipe.imagery / keys[k] for k in ("path", "folder") if k in keys}
             if keys.get("labels"):  # labels of ours lie in the project, beside the recipe's tree; those of others beside the image
                 own = self.recipe.folder / keys["labels"]
                 paths["labels"] = own if own.exists() else self.recipe.imagery / keys["labels"]
-            if not paths["path"].exists():
-                log.warning("%s is absent; training goes on without it", paths["path"])
+            absent = [p for p in paths.values() if not p.exists()]
+            if absent:
+                log.warning("%s is absent; training goes on without it", absent[0])
                 continue
-            found.append(read_picture(**{"labels": None} | keys | paths))
+            found.append(Shelf.read(**keys | paths) if "folder" in keys else read_picture(**{"labels": None} | keys | paths))
             weights.append(entry["weight"])
         return found, np.array(weights) / max(sum(weights), 1e-9)
 
@@ -132,7 +137,7 @@ class Chips(IterableDataset[tuple[Tensor, ...]]):
         index = self.recipe.class_index
         mine = np.isin(chip.classes, index)
         classes = np.array([index.index(c) for c in chip.classes[mine]], np.uint8)
-        subtypes = np.where(known, chip.subtypes[mine].astype(np.int64), -1)
+        subtypes = np.where(known | (chip.subtypes[mine] > 0), chip.subtypes[mine].astype(np.int64), -1)
         t = encode(boxes[mine], classes, subtypes, chip.visible[mine], valid, len(index))
         arrays = (pixels * valid, t.heat, t.box, t.weight, t.subtype, t.care)
         return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
@@ -174,7 +179,7 @@ def loss_of(out: Tensor, heat: Tensor, box: Tensor, weight: Tensor, subtype: Ten
     soft = heat * care[:, None]
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logit, heat, reduction="none")
     total = ((heat - p).abs() ** 2 * entropy * care[:, None]).sum() / soft.sum().clamp(min=1) * 8.0
-    scale = torch.tensor(BOX_WEIGHTS)[None, :, None, None]
+    scale = torch.tensor(BOX_WEIGHTS, device=out.device)[None, :, None, None]
     error = (out[:, c : c + 6] - box).abs() * scale
     total = total + (error.sum(dim=1) * weight).sum() / weight.sum().clamp(min=1)
     if out.shape[1] > c + 6:
@@ -201,19 +206,20 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
         for first, number in ranges:
             seeds = range(first, first + number)
             render_pool(pool, kind, seeds, recipe.working_gsd_m, recipe.size_px, recipe.sensor_gsd_m)
-    net = YardNet(len(recipe.classes), recipe.subtypes)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = YardNet(len(recipe.classes), recipe.subtypes).to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-    ema = YardNet(len(recipe.classes), recipe.subtypes)
+    ema = YardNet(len(recipe.classes), recipe.subtypes).to(device)
     ema.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), recipe.lr, weight_decay=1e-4)
     first, seconds = _resume(out / "last.pt", net, ema, optimiser)
-    stream = iter(DataLoader(Chips(recipe, pool, first), recipe.batch, num_workers=1, prefetch_factor=4))
+    stream = iter(DataLoader(Chips(recipe, pool, first), recipe.batch, num_workers=recipe.workers, prefetch_factor=4))
     started, running = time.monotonic(), 0.0
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = recipe.lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        x, *targets = next(stream)
-        with torch.autocast("cpu", torch.bfloat16):
+        x, *targets = (part.to(device, non_blocking=True) for part in next(stream))
+        with torch.autocast(device, torch.bfloat16):
             maps = net(x.to(memory_format=torch.channels_last))
         loss = loss_of(maps, *targets)
         optimiser.zero_grad(set_to_none=True)
@@ -255,7 +261,7 @@ def _checkpoint(path: Path, net: YardNet, ema: YardNet, optimiser: torch.optim.O
 def _resume(path: Path, net: YardNet, ema: YardNet, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
     net.load_state_dict(state["net"])
     ema.load_state_dict(state["ema"])
     optimiser.load_state_dict(state["opt"])

@@ -1,8 +1,7 @@
 """Real labelled pictures as an endless source of rotated, scaled, degraded chips."""
 
-import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -10,9 +9,10 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
 
 from models import boxes as ob
-from models.detector import CLASSES
+from models.datasets.labels import Labels, read_labels
 from models.render import Chip, share_inside
 
 
@@ -25,77 +25,103 @@ class Picture:
         gsd_m: metres per pixel.
         boxes: (N, 5) float64 canonical, pixels.
         classes: (N,) uint8.
+        subtypes: (N,) uint8, 0 where unknown.
         care: (H, W) uint8, 0 where labels are incomplete or pixels must not be seen.
+        margin_px: crops are centred at least this far inside; for a window that was cut to fit one crop.
     """
 
     image: NDArray[np.float32]
     gsd_m: float
     boxes: NDArray[np.float64]
     classes: NDArray[np.uint8]
+    subtypes: NDArray[np.uint8]
     care: NDArray[np.uint8]
+    margin_px: float = 0.0
+
+    def near(self, rng: np.random.Generator, side_px: float) -> "Picture":
+        """The picture to draw a chip of `side_px` from: all of it, since it is in memory."""
+        del rng, side_px
+        return self
 
 
-def read_picture(path: Path, labels: Path | None, gsd_m: float, x_below: int | None = None, ignore: Path | None = None) -> Picture:
-    """Read an 8- or 16-bit picture and its DOTA labels.
+NO_LABELS = Labels(np.zeros((0, 5)), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+
+
+def read_picture(path: Path, labels: Path | None, gsd_m: float, x_below: int | None = None) -> Picture:
+    """Read an 8- or 16-bit picture and its labels.
 
     Args:
         path: picture; 16-bit pictures are scaled by their 99.5th percentile, since this is training data, not measurement.
-        labels: DOTA text (``x1 y1 ... x4 y4 class difficulty``) or GeoJSON in pixels; None for a picture known to hold no targets.
+        labels: any file that `read_labels` knows; None for a picture known to hold no targets.
         gsd_m: metres per pixel.
         x_below: only columns below this are seen; the rest is blanked before anything else happens.
-        ignore: text file of ``x0 y0 x1 y1`` lines where labels are incomplete.
     """
+    found = read_labels(labels, gsd_m, path.name) if labels is not None else NO_LABELS
+    picture = _picture(_pixels(path, None), found, gsd_m)
+    if x_below is None:
+        return picture
+    picture.image[:, x_below:], picture.care[:, x_below:] = 0, 0
+    keep = picture.boxes[:, 0] < x_below
+    return replace(picture, boxes=picture.boxes[keep], classes=picture.classes[keep], subtypes=picture.subtypes[keep])
+
+
+def _pixels(path: Path, window: Window | None) -> NDArray[np.float32]:
+    """(H, W, 3) float32, 0..1."""
     # training knows pixels, not places
     with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning), rasterio.open(path) as file:
-        raw = np.moveaxis(file.read(), 0, -1)[..., :3]
-    scale = 255.0 if raw.dtype == np.uint8 else float(np.percentile(raw, 99.5))
-    image = np.asarray(raw, np.float32) / scale
-    image = np.repeat(image[..., :1], 3, axis=2) if image.shape[2] < 3 else image
+        raw = np.moveaxis(file.read(window=window), 0, -1)[..., :3]
+    scale = 255.0 if raw.dtype == np.uint8 else max(float(np.percentile(raw, 99.5)), 1e-6)
+    image = np.clip(np.asarray(raw, np.float32) / scale, 0, 1)
+    return np.repeat(image[..., :1], 3, axis=2) if image.shape[2] < 3 else image
+
+
+def _picture(image: NDArray[np.float32], labels: Labels, gsd_m: float) -> Picture:
     care = np.ones(image.shape[:2], np.uint8)
-    if x_below is not None:
-        image = image.copy()
-        image[:, x_below:], care[:, x_below:] = 0, 0
-    if ignore is not None:
-        for x0, y0, x1, y1 in np.loadtxt(ignore, ndmin=2).astype(int):
-            care[y0:y1, x0:x1] = 0
-    boxes, classes, hidden = read_labels(labels) if labels is not None else (np.zeros((0, 5)), np.zeros(0, np.uint8), [])
-    for outline in hidden:
+    for outline in labels.hidden:
         cv2.fillPoly(care, [np.round(outline).astype(np.int32)], 0)
-    keep = np.ones(len(boxes), np.bool_) if x_below is None else boxes[:, 0] < x_below
-    return Picture(np.clip(image, 0, 1), gsd_m, boxes[keep], classes[keep], care)
+    return Picture(image, gsd_m, labels.boxes, labels.classes, labels.subtypes, care)
 
 
-def read_labels(path: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8], list[NDArray[np.float64]]]:
-    """Labels of one picture: DOTA text, or GeoJSON in pixels whose ``ignore`` polygons and uncertain objects switch the loss off.
+NEAR_TARGET = 0.8
+"""Of the crops of a large set, this share lies about a labelled object; the rest anywhere."""
 
-    Returns:
-        boxes (N, 5), class indices (N,), and outlines in which nothing is known.
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A folder of pictures too large for memory, with their labels: only the window about a crop is read.
+
+    Attributes:
+        paths: pictures that can be read.
+        labels: one entry a picture.
+        gsd_m: metres per pixel.
     """
-    if path.suffix != ".geojson":
-        return *read_dota(path), []
-    quads, classes, hidden = [], [], []
-    for feature in json.loads(path.read_text(encoding="utf-8"))["features"]:
-        ring = np.array(feature["geometry"]["coordinates"][0][:-1], np.float64)
-        name = feature["properties"]["class"]
-        if name in CLASSES and feature["properties"].get("certain", True) and len(ring) == 4:
-            quads.append(ring)
-            classes.append(CLASSES.index(name))
-        else:
-            hidden.append(ring)
-    boxes = ob.from_corners(np.array(quads)) if quads else np.zeros((0, 5))
-    return boxes, np.array(classes, np.uint8), hidden
 
+    paths: tuple[Path, ...]
+    labels: tuple[Labels, ...]
+    gsd_m: float
 
-def read_dota(path: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """DOTA text -> boxes (N, 5) and class indices (N,); header lines and classes that yardwatch does not know are passed over."""
-    quads, classes = [], []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        part = line.split()
-        if len(part) >= 9 and part[8] in CLASSES:
-            quads.append([float(v) for v in part[:8]])
-            classes.append(CLASSES.index(part[8]))
-    boxes = ob.from_corners(np.array(quads).reshape(-1, 4, 2)) if quads else np.zeros((0, 5))
-    return boxes, np.array(classes, np.uint8)
+    @classmethod
+    def read(cls, folder: Path, pattern: str, labels: Path, gsd_m: float) -> "Shelf":
+        """List a folder and read its labels: one file for all (COCO, xView), or a folder with one text file a picture (DOTA)."""
+        paths = tuple(sorted(folder.glob(pattern)))
+        files = [labels / f"{p.stem}.txt" if labels.is_dir() else labels for p in paths]
+        return cls(paths, tuple(read_labels(f, gsd_m, p.name) for f, p in zip(files, paths, strict=True)), gsd_m)
+
+    def near(self, rng: np.random.Generator, side_px: float) -> Picture:
+        """A window of one picture, wide enough for a turned and scaled chip of `side_px` source pixels."""
+        k = int(rng.integers(len(self.paths)))
+        found, side = self.labels[k], int(np.ceil(side_px * 1.7))
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning), rasterio.open(self.paths[k]) as file:
+            width, height = file.width, file.height
+        about = rng.uniform((0, 0), (width, height))
+        if len(found.boxes) and rng.random() < NEAR_TARGET:
+            about = found.boxes[rng.integers(len(found.boxes)), :2] + rng.normal(0, side_px / 6, 2)
+        x0, y0 = (int(np.clip(a - side / 2, 0, max(0, full - side))) for a, full in zip(about, (width, height), strict=True))
+        window = Window(x0, y0, min(side, width - x0), min(side, height - y0))
+        moved = found.boxes - (x0, y0, 0, 0, 0)
+        hidden = tuple(outline - (x0, y0) for outline in found.hidden)
+        picture = _picture(_pixels(self.paths[k], window), replace(found, boxes=moved, hidden=hidden), self.gsd_m)
+        return replace(picture, margin_px=min(*picture.care.shape, side) / 2 - 1)
 
 
 def sample(picture: Picture, rng: np.random.Generator, gsd_m: float, size_px: int, sensor: tuple[float, float]) -> Chip:
@@ -107,7 +133,7 @@ def sample(picture: Picture, rng: np.random.Generator, gsd_m: float, size_px: in
     cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
     linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
     for _ in range(20):
-        centre = rng.uniform((0, 0), (width, height))
+        centre = rng.uniform((picture.margin_px,) * 2, (width - picture.margin_px, height - picture.margin_px))
         if picture.care[int(centre[1]), int(centre[0])]:
             break
     matrix = np.concatenate([linear, (size_px / 2 - linear @ centre)[:, None]], axis=1)
@@ -133,7 +159,7 @@ def sample(picture: Picture, rng: np.random.Generator, gsd_m: float, size_px: in
         valid,
         boxes[keep],
         picture.classes[keep],
-        np.zeros(int(keep.sum()), np.uint8),
+        picture.subtypes[keep],
         visible[keep],
         gsd_m,
     )

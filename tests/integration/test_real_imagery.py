@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models import Detections
-from models.datasets.real import read_dota
+from models.datasets.labels import read_labels
 from models.evaluate import score
 from pipeline.cli import app
 
@@ -21,11 +21,10 @@ def test_most_cars_of_a_real_yard_are_found(imagery: Path, tmp_path: Path) -> No
     result = CliRunner().invoke(app, ["detect", str(yard), "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "overlay.png").is_file()
-    boxes, classes = read_dota(tmp_path / "detections.txt")
+    drawn = read_labels(tmp_path / "detections.txt", 0.25)
     scores = np.array([float(line.split()[-1]) for line in (tmp_path / "detections.txt").read_text().splitlines()])
-    cars = Detections.build(boxes, scores, classes).of("railcar")
-    labels, _ = read_dota(yard.with_suffix(".txt"))
-    found = score([cars], [labels])
+    cars = Detections.build(drawn.boxes, scores, drawn.classes).of("railcar")
+    found = score([cars], [read_labels(yard.with_suffix(".txt"), 0.25).boxes])
     assert found.recall >= 0.6
     assert found.precision >= 0.6
     features = json.loads((tmp_path / "detections.geojson").read_text())["features"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 import models
 from models import boxes as ob
-from models.datasets.real import read_labels
+from models.datasets.labels import read_labels
 from models.judged import TRAINED_ON, judge_file, label_files
 from models.render import render_chip
 
@@ -75,6 +75,6 @@ def test_no_trained_image_judges() -> None:
 
 
 def test_ignored_and_doubtful_objects_switch_the_loss_off() -> None:
-    boxes, classes, hidden = read_labels(LABELS / "long-beach_scene_a.geojson")
-    assert len(boxes) == len(classes) == 34
-    assert len(hidden) == 12 + 5
+    labels = read_labels(LABELS / "long-beach_scene_a.geojson", 3.0)
+    assert len(labels.boxes) == len(labels.classes) == 34
+    assert len(labels.hidden) == 12 + 5

@@ -1,0 +1,118 @@
+"""Labels of others in their true layouts, on files written here."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from models import boxes as ob
+from models.datasets.labels import WIDTH_M, oriented, read_labels
+from models.datasets.real import Shelf, sample
+from models.detector import CLASSES, SUBTYPES
+
+GSD = 0.3
+
+
+def hull_of(box: np.ndarray) -> np.ndarray:
+    ring = ob.corners(box[None])[0]
+    return np.array([ring.min(axis=0), ring.max(axis=0)])
+
+
+def string_of_cars(heading: float, n: int = 5) -> np.ndarray:
+    """Cars of 14 m end to end, 1.1 m apart, in pixels."""
+    along = np.array([np.cos(heading), np.sin(heading)])
+    centres = 300 + np.arange(n)[:, None] * along * 15.1 / GSD
+    size = np.full((n, 1), 14.0 / GSD), np.full((n, 1), WIDTH_M["railcar"] / GSD)
+    return ob.canonical(np.concatenate([centres, *size, np.full((n, 1), heading)], axis=1))
+
+
+def xview(boxes: np.ndarray, type_id: int, image: str = "100.tif") -> list[dict[str, object]]:
+    rows = [",".join(str(round(v)) for v in hull_of(b).ravel()) for b in boxes]
+    return [
+        {"type": "Feature", "geometry": None, "properties": {"bounds_imcoords": r, "type_id": type_id, "image_id": image}} for r in rows
+    ]
+
+
+@pytest.mark.parametrize("heading", np.radians([0.0, 17.0, 45.0, 80.0, -30.0, -62.0]))
+def test_the_rule_turns_upright_boxes_of_a_string_into_oriented_ones(heading: float) -> None:
+    cars = string_of_cars(float(heading))
+    boxes, told = oriented(np.array([hull_of(b) for b in cars]), "railcar", GSD)
+    assert told.all()
+    assert np.diag(ob.iou_matrix(boxes, cars)).min() > 0.95
+
+
+def test_a_lone_slanted_body_is_not_told_and_not_learned() -> None:
+    car = string_of_cars(np.radians(35.0), 1)
+    _, told = oriented(np.array([hull_of(car[0])]), "railcar", GSD)
+    assert not told.any()
+
+
+def test_xview_geojson_by_image_with_blocks_hidden(tmp_path: Path) -> None:
+    cars = string_of_cars(np.radians(25.0))
+    lot = np.array([[900.0, 900.0, 100.0, 60.0, 0.0]])
+    features = [*xview(cars, 37), *xview(lot, 89), *xview(cars, 18), *xview(cars[:2], 35, "7.tif")]
+    path = tmp_path / "xView_train.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    labels = read_labels(path, GSD, "100.tif")
+    assert len(labels.boxes) == 5
+    assert set(labels.subtypes) == {SUBTYPES.index("tank")}
+    assert len(labels.hidden) == 1
+    assert len(read_labels(path, GSD, "7.tif").boxes) == 2
+
+
+def test_coco_polygons_and_upright_boxes(tmp_path: Path) -> None:
+    ship = np.array([[400.0, 300.0, 60.0, 10.0, 0.5]])
+    ring = ob.corners(ship)[0]
+    document = {
+        "images": [{"id": 4, "file_name": "a.tif"}, {"id": 5, "file_name": "b.tif"}],
+        "categories": [{"id": 1, "name": "ship"}],
+        "annotations": [
+            {"image_id": 4, "category_id": 1, "segmentation": [ring.ravel().tolist()], "bbox": [0, 0, 1, 1]},
+            {"image_id": 4, "category_id": 1, "bbox": [10, 20, 70, 9]},
+            {"image_id": 4, "category_id": 1, "bbox": [10, 90, 4, 3]},
+            {"image_id": 5, "category_id": 1, "bbox": [10, 20, 50, 50]},
+        ],
+    }
+    path = tmp_path / "ships.json"
+    path.write_text(json.dumps(document))
+    labels = read_labels(path, 3.0, "a.tif")
+    assert ob.iou_matrix(labels.boxes, ship).max() > 0.98
+    assert len(labels.boxes) == 2
+    assert len(labels.hidden) == 1  # 12 m: not a vessel by our definition, not background either
+    assert len(read_labels(path, 3.0, "b.tif").hidden) == 1  # a hull as wide as long has no heading
+    with pytest.raises(KeyError):
+        read_labels(path, 3.0, "c.tif")
+
+
+def test_dota_text_with_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "P0001.txt"
+    path.write_text("imagesource:GoogleEarth\ngsd:0.15\n10 10 90 10 90 22 10 22 ship 0\n5 5 9 5 9 9 5 9 plane 0\n")
+    labels = read_labels(path, 0.5)
+    assert [CLASSES[c] for c in labels.classes] == ["vessel"]
+    assert labels.boxes[0, :2].tolist() == [50.0, 16.0]
+
+
+def test_a_large_set_is_read_by_windows_that_keep_boxes_on_their_pixels(tmp_path: Path) -> None:
+    """A bright body per label: wherever a crop lands, the box lies on the bright pixels."""
+    cars = string_of_cars(np.radians(25.0))
+    image = np.full((1, 900, 900), 40, np.uint8)
+    for quad in ob.corners(cars):
+        import cv2
+
+        cv2.fillPoly(image[0], [np.round(quad).astype(np.int32)], 230)
+    with rasterio.open(tmp_path / "100.tif", "w", driver="GTiff", width=900, height=900, count=1, dtype="uint8") as file:
+        file.write(image)
+    labels = tmp_path / "xView_train.geojson"
+    labels.write_text(json.dumps({"type": "FeatureCollection", "features": xview(cars, 35)}))
+    shelf = Shelf.read(tmp_path, "*.tif", labels, GSD)
+    rng, seen = np.random.default_rng(0), 0
+    for _ in range(12):
+        chip = sample(shelf.near(rng, 128), rng, 0.3, 128, (0.3, 0.3))
+        for box, visible in zip(chip.boxes, chip.visible, strict=True):
+            x, y = box[:2].astype(int)
+            if visible > 0.6 and 0 <= x < 128 and 0 <= y < 128:
+                assert chip.pixels[0, y, x] > 0.5
+                seen += 1
+    assert seen > 10
