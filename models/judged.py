@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from models import boxes as ob
-from models.datasets.real import read_picture
+from models.datasets.real import Picture, read_picture
 from models.detector import CLASSES, Detections, Detector, load
 from models.evaluate import MATCH_IOU, Score, at_gsd, row, score
 
@@ -33,6 +34,12 @@ def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, A
     rows: list[dict[str, Any]] = []
     skipped: list[str] = []
     for head in load(model):
+        for judge in (_planetscope, _sentinel2) if "vessel" in head.classes else ():
+            found = judge(head, imagery)
+            if isinstance(found, str):
+                skipped.append(found)
+            else:
+                rows.append(found)
         for path in label_files(labels):
             result = judge_file(head, path, imagery)
             if isinstance(result, str):
@@ -62,6 +69,70 @@ def judge_file(head: Detector, path: Path, imagery: Path) -> dict[str, tuple[Sco
     pixels, zoom = at_gsd(picture, labels["gsd_m"], head.gsd.working_m)
     found = head.detect(pixels, np.ones(pixels.shape[1:], np.bool_)).moved(0, 0, 1 / zoom)
     return {name: (_score(found.of(name), labels["features"], name), labels["gsd_m"]) for name in sorted(wanted)}
+
+
+LONG_HULL_M = 80.0
+"""At 10 m a hull is asked for above this length only."""
+
+
+def _planetscope(head: Detector, imagery: Path) -> dict[str, Any] | str:
+    """Recall on the larger ships of 512 px chips at 3 m; upright labels, some drawn twice, small craft not drawn."""
+    chips = sorted((imagery / "planetscope_ports").glob("*.png"))
+    if not chips:
+        return f"{imagery / 'planetscope_ports'}: absent"
+    found, truth = [], []
+    for path in chips:
+        picture = read_picture(path, None, 3.0)
+        height, width = picture.care.shape
+        lines = path.with_suffix(".txt").read_text(encoding="utf-8").split("\n")
+        drawn = np.array([line.split()[1:5] for line in lines if line.strip()], np.float64).reshape(-1, 4) * (
+            width,
+            height,
+            width,
+            height,
+        )
+        truth.append(_once(np.concatenate([drawn[:, :2] - drawn[:, 2:] / 2, drawn[:, :2] + drawn[:, 2:] / 2], axis=1)))
+        found.append(_hulls(head, picture, 3.0))
+    return _recall_row("planetscope_ports", 3.0, found, truth)
+
+
+def _sentinel2(head: Detector, imagery: Path) -> dict[str, Any] | str:
+    """Recall on hulls over 80 m of two ports at 10 m; labels are masks."""
+    folder, found, truth = imagery / "sentinel2_ports", [], []
+    for port, latitude in (("busan", 35.1), ("casablanca", 33.6)):
+        path = folder / port / f"{port}_rgb.tiff"
+        if not path.exists():
+            return f"{path}: absent"
+        gsd = 10.0 * float(np.cos(np.radians(latitude)))  # Web Mercator metres to metres on the ground
+        picture = read_picture(path, folder / "coco_annotations_all20ports.json", gsd)
+        ring = ob.corners(picture.boxes[picture.boxes[:, 2] * gsd >= LONG_HULL_M])
+        truth.append(np.concatenate([ring.min(axis=1), ring.max(axis=1)], axis=1))
+        found.append(_hulls(head, picture, gsd))
+    return _recall_row("sentinel2_ports over 80 m", 10.0, found, truth)
+
+
+def _hulls(head: Detector, picture: Picture, gsd: float) -> NDArray[np.float64]:
+    """(N, 5) hulls in pixels of the picture; black is where a scene was cut."""
+    pixels, zoom = at_gsd(picture, gsd, head.gsd.working_m)
+    return head.detect(pixels, pixels.max(axis=0) > 0).of("vessel").moved(0, 0, 1 / zoom).boxes
+
+
+def _once(upright: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 4) upright boxes without those drawn twice."""
+    ring = np.concatenate([(upright[:, :2] + upright[:, 2:]) / 2, upright[:, 2:] - upright[:, :2], np.zeros((len(upright), 1))], axis=1)
+    return upright[np.sort(ob.nms(ob.canonical(ring), np.ones(len(ring)), 0.5))]
+
+
+def _recall_row(where: str, gsd: float, found: list[NDArray[np.float64]], truth: list[NDArray[np.float64]]) -> dict[str, Any]:
+    """A ship is found when the centre of a box of its own lies in its upright label; the labels do not bound precision."""
+    hits = 0
+    for boxes, labels in zip(found, truth, strict=True):
+        x, y = boxes[:, 0][:, None], boxes[:, 1][:, None]
+        inside = (x >= labels[:, 0]) & (y >= labels[:, 1]) & (x <= labels[:, 2]) & (y <= labels[:, 3])
+        hits += int(inside[linear_sum_assignment(inside, maximize=True)].sum())
+    objects = sum(len(labels) for labels in truth)
+    values = {"objects": objects, "found": sum(len(b) for b in found), "precision": None, "recall": round(hits / max(objects, 1), 4)}
+    return {"set": where, "class": "vessel", "gsd_m": gsd, **values, "ap": None, "count_error": None}
 
 
 def _score(found: Detections, features: list[dict[str, Any]], name: str) -> Score:

@@ -226,7 +226,7 @@ def compare_images(before: Path, after: Path, out: Path, *, gsd: float | None, m
 
     scenes = tuple(open_scene(p, SceneMetadata(gsd_m=gsd), need_time=False) for p in (before, after))
     heads = models.load(model)
-    found = tuple(detect_scene(s, heads, DetectionSettings()).detections for s in scenes)
+    found = tuple(detect_scene(s, heads, DetectionSettings()) for s in scenes)
     pair = (scenes[0], scenes[1])
     change = compare(pair, (found[0], found[1]), (observe(pair[0]), observe(pair[1])), ChangeSettings())
     gsd_m = pair[0].gsd_m * change.grid.pixel_size()[0] / pair[0].grid.pixel_size()[0]
@@ -308,7 +308,8 @@ def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> No
     table = Table("set", "class", "gsd m", "objects", "found", "precision", "recall", "AP30", "count error")
     for row in scores["rows"]:
         cells = (row["set"], row["class"], f"{row['gsd_m']:g}", str(row["objects"]), str(row["found"]))
-        table.add_row(*cells, *(f"{row[k]:.3f}" for k in ("precision", "recall", "ap")), f"{row['count_error']:+.1%}")
+        rates = ("-" if row[k] is None else f"{row[k]:.3f}" for k in ("precision", "recall", "ap"))
+        table.add_row(*cells, *rates, "-" if row["count_error"] is None else f"{row['count_error']:+.1%}")
     _console().print(table)
     for reason in scores["skipped"]:
         _console().print(f"skipped {reason}", style="yellow", markup=False)

@@ -126,7 +126,7 @@ def _xview(features: list[dict[str, Any]], image: str | None) -> list[Drawn]:
 
 
 def _coco(document: dict[str, Any], image: str | None) -> list[Drawn]:
-    """Polygons become their smallest rectangle; a box without a polygon is axis-aligned."""
+    """Polygons and run-length masks become their smallest rectangle; a bare box is axis-aligned."""
     names = {c["id"]: c["name"] for c in document["categories"]}
     ids = {i["file_name"]: i["id"] for i in document["images"]}
     wanted = ids[image] if image is not None else None
@@ -134,14 +134,23 @@ def _coco(document: dict[str, Any], image: str | None) -> list[Drawn]:
     for a in document["annotations"]:
         if wanted is not None and a["image_id"] != wanted:
             continue
-        polygon = a.get("segmentation")
-        if isinstance(polygon, list) and polygon:
-            outline = np.array(polygon[0], np.float64).reshape(-1, 2)
+        shape = a.get("segmentation")
+        if isinstance(shape, list) and shape:
+            outline = np.array(shape[0], np.float64).reshape(-1, 2)
+        elif isinstance(shape, dict) and isinstance(shape["counts"], list):
+            outline = _outline(shape["counts"], shape["size"])
         else:
             x, y, w, h = a["bbox"]
             outline = np.array([[x, y], [x + w, y + h]], np.float64)
         found.append((names[a["category_id"]], outline, not a.get("iscrowd", 0)))
     return found
+
+
+def _outline(counts: list[int], size: list[int]) -> F64:
+    """(4P, 2) pixel corners of a run-length mask: runs of 0 and 1 in turn, down the columns."""
+    flat = np.repeat(np.arange(len(counts)) % 2, counts).reshape(size[1], size[0])
+    x, y = np.nonzero(flat)
+    return np.concatenate([np.stack([x + i, y + j], axis=1) for i in (0, 1) for j in (0, 1)]).astype(np.float64)
 
 
 def _collect(drawn: list[Drawn], gsd_m: float) -> Labels:

@@ -86,6 +86,26 @@ def test_coco_polygons_and_upright_boxes(tmp_path: Path) -> None:
         read_labels(path, 3.0, "c.tif")
 
 
+def test_a_run_length_mask_becomes_its_rectangle(tmp_path: Path) -> None:
+    """Rows 10-12, columns 20-39 of a 50 x 60 mask, written down the columns."""
+    mask = np.zeros((50, 60), np.uint8)
+    mask[10:13, 20:40] = 1
+    flat = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(np.r_[0, flat, 0])).tolist()
+    counts = np.diff([0, *edges, flat.size]).tolist()
+    note = {
+        "image_id": 1,
+        "category_id": 1,
+        "segmentation": {"counts": counts, "size": [50, 60]},
+        "bbox": [20, 10, 20, 3],
+        "iscrowd": 0,
+    }
+    document = {"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": "ship"}], "annotations": [note]}
+    path = tmp_path / "masks.json"
+    path.write_text(json.dumps(document))
+    assert np.allclose(read_labels(path, 10.0, "a").boxes[0], [30, 11.5, 20, 3, 0])
+
+
 def test_dota_text_with_its_header(tmp_path: Path) -> None:
     path = tmp_path / "P0001.txt"
     path.write_text("imagesource:GoogleEarth\ngsd:0.15\n10 10 90 10 90 22 10 22 ship 0\n5 5 9 5 9 9 5 9 plane 0\n")
