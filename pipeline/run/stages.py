@@ -11,22 +11,23 @@ from shapely.geometry.base import BaseGeometry
 
 import models
 from models.card import find
-from pipeline.activity.estimate import LookView
+from pipeline.activity.estimate import COUNT_GSD_M, LENGTH_GSD_M, LookView
 from pipeline.activity.judge import judge
 from pipeline.activity.merge import estimate_look
+from pipeline.activity.occupied import TrackLook, hidden, look_along, window_along
 from pipeline.activity.records import Estimate
 from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
 from pipeline.change.records import Alignment
 from pipeline.change.register import IDENTITY, register
 from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings, Site, Zone
-from pipeline.detection.scene import detect_scene
+from pipeline.detection.scene import SceneDetections, detect_scene
 from pipeline.errors import ModelError
 from pipeline.imagery.clouds import observe
-from pipeline.imagery.observed import exposure
+from pipeline.imagery.observed import Observed, exposure
 from pipeline.imagery.place import shifted, to_scene_pixels
 from pipeline.imagery.scene import Scene
-from pipeline.imagery.tiles import read_decimated
+from pipeline.imagery.tiles import read, read_decimated
 from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
 from pipeline.review import overlay
 from pipeline.run import codec
@@ -53,10 +54,10 @@ STAGES = {
     s.name: s
     for s in (
         Stage("observe", 2, (), "masking what cannot be seen"),
-        Stage("detect", 2, (), "finding objects"),
-        Stage("align", 2, (), "registering looks to the site's frame"),
-        Stage("estimate", 2, ("observe", "detect", "align"), "counting by zone"),
-        Stage("compare", 3, ("observe", "detect"), "comparing consecutive looks"),
+        Stage("detect", 3, (), "finding objects"),
+        Stage("align", 3, (), "registering looks to the site's frame"),
+        Stage("estimate", 3, ("observe", "detect", "align"), "counting by zone"),
+        Stage("compare", 4, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
         Stage("draw", 2, ("observe", "detect", "align", "estimate"), "drawing overlays"),
     )
@@ -77,11 +78,11 @@ def do_detect(scene: Scene, model: str, settings: DetectionSettings, folder: Pat
     """Objects of one scene; a scene whose GSD no head accepts has none, and says why."""
     try:
         found = detect_scene(scene, _detectors(model, settings.runtime), settings)
-        codec.save_detections(folder, found.detections, found.skipped)
+        codec.save_found(folder, found)
     except ModelError as error:
         if "no detector works here" not in str(error):
             raise
-        codec.save_detections(folder, models.Detections.empty(), {"every head": str(error)})
+        codec.save_found(folder, SceneDetections(models.Detections.empty(), {"every head": str(error)}))
 
 
 def do_align(scene: Scene, reference: Scene, settings: ChangeSettings, folder: Path) -> None:
@@ -149,21 +150,23 @@ def _view(site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], mad
         codec.load_detections(made["detect", scene.id]),
         shapes,
         {key: exposure(observed, outline) for key, outline in shapes.items()},
-        centre_lines=_lines(site, zones, scene, reference, made),
+        tracks=_tracks(site, zones, scene, reference, made["align", scene.id], observed),
         observed=observed,
     )
 
 
-def _lines(
-    site: Site,
-    zones: Sequence[Zone],
-    scene: Scene,
-    reference: Scene,
-    made: Mapping[tuple[str, str], Path],
-) -> dict[str, BaseGeometry]:
-    """Zone key -> track centre lines in scene pixels, for the zones that have them."""
+def _tracks(
+    site: Site, zones: Sequence[Zone], scene: Scene, reference: Scene, align: Path, observed: Observed
+) -> dict[str, tuple[TrackLook, ...]]:
+    """Zone key -> what the pixels along its centre lines show; only where cars are measured by length and not counted."""
+    if not COUNT_GSD_M < scene.gsd_m <= LENGTH_GSD_M:
+        return {}
     named = {z.key: shape(z.centre_lines) for z in zones if z.centre_lines is not None}
-    return placed(named, site, scene, reference, made["align", scene.id]) if named else {}
+    found = {}
+    for key, lines in placed(named, site, scene, reference, align).items() if named else ():
+        tile = read(scene, window_along(lines, scene))
+        found[key] = look_along(hidden(tile, observed), lines, scene.gsd_m)
+    return found
 
 
 def load_estimates(folder: Path) -> list[Estimate]:
@@ -176,7 +179,7 @@ def do_compare(pair: tuple[Scene, Scene], made: Mapping[tuple[str, str], Path], 
     first, second = pair
     change = compare(
         pair,
-        (codec.load_detections(made["detect", first.id]), codec.load_detections(made["detect", second.id])),
+        (codec.load_found(made["detect", first.id]), codec.load_found(made["detect", second.id])),
         (codec.load_observed(made["observe", first.id]), codec.load_observed(made["observe", second.id])),
         settings,
     )
