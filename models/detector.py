@@ -177,6 +177,10 @@ class Detector(Protocol):
         """Accepted native GSD and working GSD."""
 
     @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Shipped threshold by class name."""
+
+    @property
     def stride_px(self) -> int:
         """Windows must start on multiples of this many working pixels, and be a multiple of it in size."""
 

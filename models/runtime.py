@@ -52,6 +52,11 @@ class Head:
         return self.card.gsd
 
     @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Shipped threshold by class name."""
+        return self.card.thresholds
+
+    @property
     def stride_px(self) -> int:
         """Windows start on multiples of this."""
         return STRIDE

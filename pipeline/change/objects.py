@@ -1,27 +1,36 @@
-"""The fate of objects: appeared, departed, moved, persisted, or unobservable. An object that could not be seen is never gone."""
+"""The fate of objects: appeared, departed, moved, persisted, unobservable or uncertain. What could not be seen is never gone."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from models import CLASSES, Detections
 from models import boxes as ob
+from pipeline.change import evidence, matching
+from pipeline.change.evidence import Structure
 from pipeline.change.records import Kind, ObjectChanges
 from pipeline.imagery.observed import REASONS, Observed, Unseen
 
 F64 = NDArray[np.float64]
+Row = tuple[Kind, int, int, float, int, str]
 
 STAY_M = {"container": 1.2, "railcar": 2.5, "vessel": 12.0}
 """Within this distance an object has not moved: half a box width, a coupling's slack, a hull at its lines; detector jitter included."""
 MOVE_M = {"container": 0.0, "railcar": 60.0, "vessel": 150.0}
 """A move is told apart from a swap only within this: containers look alike, a string rolls along its track, a hull shifts berth."""
-SIZE_RATIO = 1.25
-"""Lengths that differ more belong to different objects."""
-TURN = np.radians(25.0)
-ROLL_TOLERANCE_M = 2.0
-"""Cars of one string roll by the same distance, to half a coupling."""
+EDGE_M = 2.0
+"""An object so near to ground that was not observed may be hidden by parallax or by the rim of a mask (its cells are 2 m)."""
+HINT_RATIO = 1.5
+"""Lengths of weak boxes are worse than those of sure ones."""
+SHOWN, BLANK, TAKEN, MISSED = (
+    "its structure is in both looks",
+    "the other look is white and blank there",
+    "another object overlaps its place",
+    "the other look may have missed it",
+)
+HINTED = "seen more weakly in the other look"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +41,28 @@ class Look:
         boxes: (N, 5) float64 in common-grid pixels.
         classes: (N,) uint8.
         seen_by_other: (N,) uint8, `Unseen` code of the other look at the object's place.
+        strength: (N,) score as a multiple of the class's threshold; 1 where none is given.
     """
 
     boxes: F64
     classes: NDArray[np.uint8]
     seen_by_other: NDArray[np.uint8]
+    strength: F64 = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        if len(self.strength) != len(self.boxes):
+            object.__setattr__(self, "strength", np.ones(len(self.boxes)))
 
 
-def look(detections: Detections, to_common: F64, scale: float, other: Observed, to_other: F64) -> Look:
+def look(
+    detections: Detections,
+    to_common: F64,
+    scale: float,
+    other: Observed,
+    to_other: F64,
+    thresholds: Mapping[str, float] | None = None,
+    gsd_m: float = 1.0,
+) -> Look:
     """Put the detections of a scene on the common grid.
 
     Args:
@@ -48,25 +71,35 @@ def look(detections: Detections, to_common: F64, scale: float, other: Observed, 
         scale: common-grid pixels per scene pixel.
         other: observation state of the other look.
         to_other: (2, 3), common-grid pixels to scene pixels of the other look.
+        thresholds: score by class name from which the detector is sure.
+        gsd_m: metres per scene pixel.
     """
     boxes = detections.boxes.copy()
     boxes[:, :2] = boxes[:, :2] @ to_common[:, :2].T + to_common[:, 2]
     boxes[:, 2:4] *= scale
     boxes[:, 4] += np.arctan2(to_common[1, 0], to_common[0, 0])
     boxes = ob.canonical(boxes)
-    states = np.stack([other.seen_at(p @ to_other[:, :2].T + to_other[:, 2]) for p in _probes(boxes)])
-    hidden = (states != Unseen.OBSERVED).sum(axis=0) * 2 > len(states)
+    grown = boxes + np.array([0, 0, 1, 1, 0]) * 2 * EDGE_M * scale / gsd_m
+    states = np.stack([other.seen_at(p @ to_other[:, :2].T + to_other[:, 2]) for p in _probes(grown)])
     worst = np.where(states[0] != Unseen.OBSERVED, states[0], states.max(axis=0))
-    return Look(boxes, detections.classes, np.where(hidden, worst, Unseen.OBSERVED).astype(np.uint8))
+    limits = np.array([max((thresholds or {}).get(name, 1.0), 1e-6) for name in CLASSES])
+    return Look(boxes, detections.classes, worst.astype(np.uint8), detections.scores / limits[detections.classes])
 
 
 def _probes(boxes: F64) -> list[F64]:
-    """Centre and four inner points of each box: most of them hidden makes the object unobservable."""
+    """Centre, corners and middles of the sides: an object of which a part was hidden cannot be said to be gone."""
     ring = ob.corners(boxes)
-    return [boxes[:, :2], *(0.4 * boxes[:, :2] + 0.6 * ring[:, k] for k in range(4))]
+    return [boxes[:, :2], *(ring[:, k] for k in range(4)), *((ring[:, k] + ring[:, k - 1]) / 2 for k in range(4))]
 
 
-def match_objects(before: Look, after: Look, gsd_m: float, tolerance_m: float = 0.0) -> ObjectChanges:
+def match_objects(
+    before: Look,
+    after: Look,
+    gsd_m: float,
+    tolerance_m: float = 0.0,
+    weak: tuple[Look, Look] | None = None,
+    structure: tuple[Structure, Structure] | None = None,
+) -> ObjectChanges:
     """Match two looks: every object of either stands in exactly one row.
 
     Args:
@@ -74,20 +107,12 @@ def match_objects(before: Look, after: Look, gsd_m: float, tolerance_m: float = 
         after: objects of the later look, same grid.
         gsd_m: metres per pixel of the grid.
         tolerance_m: registration residual plus parallax h tan(theta) (METHOD 4.5), widens the staying gate.
+        weak: what either look shows too weakly to count (`pipeline.change.evidence`); they get no rows.
+        structure: what either look shows of structure; without it boxes alone decide.
     """
-    rows: list[tuple[Kind, int, int, float, int, str]] = []
-    for cls, name in enumerate(CLASSES):
-        b, a = np.flatnonzero(before.classes == cls), np.flatnonzero(after.classes == cls)
-        pairs = _stay(before.boxes[b], after.boxes[a], (STAY_M[name] + tolerance_m) / gsd_m)
-        free_b, free_a = _rest(len(b), pairs, 0), _rest(len(a), pairs, 1)
-        moves = _moves(before.boxes[b[free_b]], after.boxes[a[free_a]], MOVE_M[name] / gsd_m, gsd_m, name)
-        for i, j in pairs:
-            rows.append((Kind.PERSISTED, int(b[i]), int(a[j]), _metres(before, after, b[i], a[j], gsd_m), cls, ""))
-        for i, j in moves:
-            p, q = int(b[free_b[i]]), int(a[free_a[j]])
-            rows.append((Kind.MOVED, p, q, _metres(before, after, p, q, gsd_m), cls, ""))
-        rows += _alone(before, b[np.delete(free_b, [i for i, _ in moves])], Kind.DEPARTED, cls, first=True)
-        rows += _alone(after, a[np.delete(free_a, [j for _, j in moves])], Kind.APPEARED, cls, first=False)
+    rows: list[Row] = []
+    for cls in range(len(CLASSES)):
+        rows += _Match.of((before, after), weak, cls, gsd_m, tolerance_m, structure).rows()
     rows.sort(key=lambda r: (r[4], r[0], r[1], r[2]))
     kinds, firsts, seconds, metres, classes, reasons = zip(*rows, strict=True) if rows else ((), (), (), (), (), ())
     return ObjectChanges(
@@ -100,76 +125,143 @@ def match_objects(before: Look, after: Look, gsd_m: float, tolerance_m: float = 
     )
 
 
-def _metres(before: Look, after: Look, i: int, j: int, gsd_m: float) -> float:
-    return float(np.hypot(*(after.boxes[j, :2] - before.boxes[i, :2]))) * gsd_m
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """One class of two looks.
 
+    Attributes:
+        looks: the two looks, all classes.
+        index: per side, rows of this class in its look.
+        boxes: per side (N, 5); those of the after side less the common lean.
+        hints: per side, weak boxes of this class in the same frame, and their strength.
+        drift: (2,) the common lean, pixels.
+    """
 
-def _rest(n: int, pairs: list[tuple[int, int]], side: int) -> NDArray[np.int64]:
-    return np.setdiff1d(np.arange(n), [p[side] for p in pairs])
+    looks: tuple[Look, Look]
+    index: tuple[NDArray[np.int64], NDArray[np.int64]]
+    boxes: tuple[F64, F64]
+    hints: tuple[tuple[F64, F64], tuple[F64, F64]]
+    drift: F64
+    gate_px: float
+    gsd_m: float
+    cls: int
+    structure: tuple[Structure, Structure] | None
 
+    @classmethod
+    def of(
+        cls,
+        looks: tuple[Look, Look],
+        weak: tuple[Look, Look] | None,
+        which: int,
+        gsd_m: float,
+        tolerance_m: float,
+        structure: tuple[Structure, Structure] | None,
+    ) -> "_Match":
+        b, a = (np.flatnonzero(o.classes == which) for o in looks)
+        boxes_b, boxes_a = looks[0].boxes[b], looks[1].boxes[a].copy()
+        common = matching.lean(boxes_b, boxes_a, tolerance_m / gsd_m, gsd_m)
+        drift = np.zeros(2) if common is None else common
+        boxes_a[:, :2] -= drift
+        hints = []
+        for side in (0, 1):
+            mine = np.flatnonzero(weak[side].classes == which) if weak else np.zeros(0, np.int64)
+            found = weak[side].boxes[mine].copy() if weak else np.zeros((0, 5))
+            found[:, :2] -= drift * side
+            hints.append((found, weak[side].strength[mine] if weak else np.zeros(0)))
+        # what is left of parallax once the common part is out: heights of one class differ by about half
+        gate = STAY_M[CLASSES[which]] + tolerance_m * (1.0 if common is None else 0.5)
+        return cls(looks, (b, a), (boxes_b, boxes_a), (hints[0], hints[1]), drift, gate / gsd_m, gsd_m, which, structure)
 
-def _alone(own: Look, index: NDArray[np.int64], kind: Kind, cls: int, *, first: bool) -> list[tuple[Kind, int, int, float, int, str]]:
-    rows = []
-    for i in index:
-        state = Unseen(own.seen_by_other[i])
-        verdict, reason = (kind, "") if state == Unseen.OBSERVED else (Kind.UNOBSERVABLE, REASONS[state])
-        rows.append((verdict, int(i) if first else -1, -1 if first else int(i), 0.0, cls, reason))
-    return rows
+    def rows(self) -> list[Row]:
+        """Fates: same place first, then weak answers, then moves, then evidence."""
+        pairs = matching.stay(*self.boxes, self.gate_px)
+        rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs]
+        free = [np.setdiff1d(np.arange(len(self.boxes[s])), [p[s] for p in pairs]) for s in (0, 1)]
+        seen = [free[s][self._states(s)[free[s]] == Unseen.OBSERVED] for s in (0, 1)]
+        hinted = [self._hinted(s, seen[s]) for s in (0, 1)]
+        loose = [np.setdiff1d(free[s], list(hinted[s])) for s in (0, 1)]
+        moves = [(int(loose[0][i]), int(loose[1][j])) for i, j in self._moves(loose[0], loose[1])]
+        rows += [self._pair(Kind.MOVED, i, j) for i, j in moves]
+        for side in (0, 1):
+            rows += [self._single(Kind.PERSISTED, side, i, HINTED) for i in hinted[side]]
+            rest = np.setdiff1d(loose[side], [m[side] for m in moves])
+            hidden = [int(i) for i in rest if self._states(side)[i] != Unseen.OBSERVED]
+            rows += [self._single(Kind.UNOBSERVABLE, side, i, REASONS[Unseen(self._states(side)[i])]) for i in hidden]
+            rows += self._weigh(side, np.setdiff1d(rest, hidden), [i for i, s in hinted[side].items() if s < 2 / 3])
+        return rows
 
+    def _states(self, side: int) -> NDArray[np.uint8]:
+        return self.looks[side].seen_by_other[self.index[side]]
 
-def _stay(b: F64, a: F64, gate_px: float) -> list[tuple[int, int]]:
-    """Optimal pairs that have not moved; along the body the gate is wider, since its ends are harder to place than its sides."""
-    along, across = _offsets(b, a)
-    return _assign(np.hypot(along * 0.6, across), _alike(b, a), gate_px)
+    def _pair(self, kind: Kind, i: int, j: int) -> Row:
+        metres = float(np.hypot(*(self.boxes[1][j, :2] - self.boxes[0][i, :2]))) * self.gsd_m
+        return kind, int(self.index[0][i]), int(self.index[1][j]), metres, self.cls, ""
 
+    def _single(self, kind: Kind, side: int, i: int, reason: str = "") -> Row:
+        row = int(self.index[side][i])
+        return kind, -1 if side else row, row if side else -1, 0.0, self.cls, reason
 
-def _offsets(b: F64, a: F64) -> tuple[F64, F64]:
-    """(N, M) signed offsets of each after box from each before box, along and across the before box."""
-    delta = a[None, :, :2] - b[:, None, :2]
-    cos, sin = np.cos(b[:, 4])[:, None], np.sin(b[:, 4])[:, None]
-    return delta[..., 0] * cos + delta[..., 1] * sin, delta[..., 1] * cos - delta[..., 0] * sin
+    def _hinted(self, side: int, free: NDArray[np.int64]) -> dict[int, float]:
+        """Free object -> strength of the weak box that stands for it in the other look."""
+        weak, strength = self.hints[1 - side]
+        pairs = matching.stay(self.boxes[side][free], weak, self.gate_px, HINT_RATIO)
+        return {int(free[i]): float(strength[j]) for i, j in pairs}
 
+    def _moves(self, free_b: NDArray[np.int64], free_a: NDArray[np.int64]) -> matching.Pairs:
+        b, a, gate = self.boxes[0][free_b], self.boxes[1][free_a], MOVE_M[CLASSES[self.cls]] / self.gsd_m
+        if gate <= 0 or len(b) == 0 or len(a) == 0:
+            return []
+        if CLASSES[self.cls] != "railcar":
+            return matching.swung(b, a, gate)
+        return [pair for group in matching.rolls(b, a, gate, self.gsd_m) if self._rolled(b, a, group) for pair in group]
 
-def _assign(cost: F64, possible: NDArray[np.bool_], gate_px: float) -> list[tuple[int, int]]:
-    """Optimal one-to-one pairs among those that are possible and within the gate."""
-    allowed = possible & (cost <= gate_px)
-    i, j = linear_sum_assignment(np.where(allowed, cost, 1e6))
-    return [(int(p), int(q)) for p, q in zip(i, j, strict=True) if allowed[p, q]]
+    def _rolled(self, b: F64, a: F64, group: matching.Pairs) -> bool:
+        """Whether the cars of a group look more like what stands at the new place than like what stands at the old one."""
+        if self.structure is None:
+            return True
+        gain = [self._recurs(0, b[i], a[j, :2] - b[i, :2])[0] - self._recurs(0, b[i], np.zeros(2))[0] for i, j in group]
+        return bool(np.median(gain) > 0)
 
+    def _recurs(self, side: int, box: F64, shift: F64) -> tuple[float, float]:
+        if self.structure is None:
+            return 0.0, 0.0
+        own = box.copy()
+        own[:2] += self.drift * side  # back to where its look shows it
+        towards = self.drift if side == 0 else -self.drift
+        return evidence.recurs(self.structure[side], own, self.structure[1 - side], towards + shift, self.gsd_m)
 
-def _alike(b: F64, a: F64, turn_gate: float = TURN) -> NDArray[np.bool_]:
-    """(N, M) whether lengths and headings agree well enough to be one object."""
-    ratio = np.maximum(b[:, None, 2], a[None, :, 2]) / np.minimum(b[:, None, 2], a[None, :, 2])
-    turn = np.abs((a[None, :, 4] - b[:, None, 4] + np.pi / 2) % np.pi - np.pi / 2)
-    return np.asarray((ratio < SIZE_RATIO) & (turn < turn_gate))
+    def _weigh(self, side: int, free: NDArray[np.int64], decoys: Sequence[int]) -> list[Row]:
+        """Fate of what only one look is sure of: changed as far as the evidence carries, else persisted or uncertain."""
+        kind = Kind.APPEARED if side else Kind.DEPARTED
+        shown = {int(i): self._recurs(side, self.boxes[side][i], np.zeros(2)) for i in (*free, *decoys)}
+        others = np.concatenate([self.boxes[1 - side], self.hints[1 - side][0]])
+        # hulls of other lengths do follow each other at one berth; a car half on another's place is one of two wrong boxes
+        taken = matching.covered(self.boxes[side][free], others) & (CLASSES[self.cls] != "vessel")
+        verdict: dict[int, tuple[Kind, str]] = {}
+        for i, occupied in zip(free.tolist(), taken, strict=True):
+            at_place, beside = shown[i]
+            if at_place >= evidence.STILL_THERE and at_place - beside >= evidence.OWN:
+                verdict[i] = (Kind.PERSISTED, SHOWN)
+            elif self._blank(side, i):
+                verdict[i] = (Kind.UNCERTAIN, BLANK)
+            elif occupied:
+                verdict[i] = (Kind.UNCERTAIN, TAKEN)
+        targets = [i for i in free.tolist() if i not in verdict]
+        least = evidence.carried(self._strengths(side, targets, shown), self._strengths(side, decoys, shown))
+        strengths = self._strengths(side, targets, shown)
+        for i, strength in zip(targets, strengths, strict=True):
+            verdict[i] = (kind, "") if strength >= least else (Kind.UNCERTAIN, MISSED)
+        return [self._single(k, side, i, why) for i, (k, why) in verdict.items()]
 
+    def _strengths(self, side: int, members: Iterable[int], shown: Mapping[int, tuple[float, float]]) -> F64:
+        """Evidence of a change: how sure its own look is, times how little of its structure the other look shows."""
+        own = self.looks[side].strength[self.index[side]]
+        return np.array([own[i] * (1 - max(0.0, shown[i][0])) for i in members], np.float64)
 
-def _moves(b: F64, a: F64, gate_px: float, gsd_m: float, name: str) -> list[tuple[int, int]]:
-    """Objects that moved: cars of a string by one common roll along their track, hulls one by one."""
-    if gate_px <= 0 or len(b) == 0 or len(a) == 0:
-        return []
-    along, across = _offsets(b, a)
-    if name != "railcar":
-        # a hull at anchor swings with wind and tide, so its heading says nothing
-        return _assign(np.hypot(along, across), _alike(b, a, np.pi), gate_px)
-    same_track = (np.abs(across) * gsd_m < 2.2) & _alike(b, a) & (np.abs(along) <= gate_px)
-    pairs: list[tuple[int, int]] = []
-    free_b, free_a = np.ones(len(b), np.bool_), np.ones(len(a), np.bool_)
-    while True:  # the roll that most cars share, then the next; a single car proves no roll
-        open_pairs = same_track & free_b[:, None] & free_a[None]
-        rolls = along[open_pairs]
-        if len(rolls) == 0:
-            return pairs
-        near = np.abs(rolls[:, None] - rolls[None]) * gsd_m < ROLL_TOLERANCE_M
-        roll = rolls[int(near.sum(axis=1).argmax())]
-        fits = open_pairs & (np.abs(along - roll) * gsd_m < ROLL_TOLERANCE_M)
-        i, j = linear_sum_assignment(np.where(fits, np.abs(along - roll), 1e6))
-        chosen = [(int(p), int(q)) for p, q in zip(i, j, strict=True) if fits[p, q]]
-        if len(chosen) < 3:
-            return pairs
-        pairs += chosen
-        for p, q in chosen:
-            free_b[p], free_a[q] = False, False
+    def _blank(self, side: int, i: int) -> bool:
+        box = self.boxes[side][i].copy()
+        box[:2] += self.drift * (1 - side)
+        return self.structure is not None and self.structure[1 - side].blank(box)
 
 
 def counts(objects: ObjectChanges) -> dict[str, dict[str, int]]:

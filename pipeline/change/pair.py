@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models import Detections
 from pipeline.change.difference import Gain, difference, normalise
+from pipeline.change.evidence import Structure
 from pipeline.change.objects import Look, look, match_objects
 from pipeline.change.records import Alignment, ChangeMap, ObjectChanges
 from pipeline.change.register import register, warp_tile
 from pipeline.config import ChangeSettings
+from pipeline.detection.scene import SceneDetections
 from pipeline.errors import ImageryError
 from pipeline.grid import Grid
 from pipeline.imagery.observed import Observed, Unseen
@@ -36,6 +37,8 @@ class PairChange:
         after: pixels of the later look on `grid`, aligned, own radiometry.
         before_boxes: objects of the earlier look on `grid`.
         after_boxes: objects of the later look on `grid`, aligned.
+        gsd_m: metres per pixel of `grid`.
+        tolerance_m: what registration and parallax may leave between the two places of an object.
     """
 
     alignment: Alignment
@@ -47,15 +50,23 @@ class PairChange:
     after: Tile
     before_boxes: Look
     after_boxes: Look
+    gsd_m: float
+    tolerance_m: float
 
 
 def compare(
     scenes: tuple[Scene, Scene],
-    detections: tuple[Detections, Detections],
+    found: tuple[SceneDetections, SceneDetections],
     observed: tuple[Observed, Observed],
     settings: ChangeSettings,
 ) -> PairChange:
     """Compare an earlier and a later scene.
+
+    Args:
+        scenes: the two looks.
+        found: what the detector says of each, weak boxes included.
+        observed: what of the ground each shows.
+        settings: gates.
 
     Raises:
         ImageryError: the two do not meet, or only one of them has a CRS.
@@ -72,10 +83,11 @@ def compare(
     aligned = warp_tile(after, alignment.matrix) if alignment.applied else after
     normalised, gain = normalise(before, aligned)
     change = difference(before, normalised, settings.false_alarm_rate, settings.min_area_m2, gsd_m)
-    looks = _looks(scenes, detections, observed, grid, alignment)
+    looks, weak = (_looks(scenes, found, observed, grid, alignment, weak=w) for w in (False, True))
+    structure = (Structure.of(before), Structure.of(aligned))
     tolerance = _parallax(first) + _parallax(second) + (alignment.residual_px if alignment.applied else 1.0) * gsd_m
-    objects = match_objects(*looks, gsd_m, tolerance)
-    return PairChange(alignment, gain, change, objects, grid, before, aligned, *looks)
+    objects = match_objects(*looks, gsd_m, tolerance, weak, structure)
+    return PairChange(alignment, gain, change, objects, grid, before, aligned, *looks, gsd_m, tolerance)
 
 
 def _masked(tile: Tile, observed: Observed, to_scene: np.ndarray) -> Tile:
@@ -89,19 +101,22 @@ def _masked(tile: Tile, observed: Observed, to_scene: np.ndarray) -> Tile:
 
 def _looks(
     scenes: tuple[Scene, Scene],
-    detections: tuple[Detections, Detections],
+    found: tuple[SceneDetections, SceneDetections],
     observed: tuple[Observed, Observed],
     grid: Grid,
     alignment: Alignment,
+    *,
+    weak: bool,
 ) -> tuple[Look, Look]:
     to_before, to_after = (pixel_map(frame(s, scenes[0]), grid) for s in scenes)
     shift = np.vstack([alignment.matrix, [0, 0, 1]])
     to_after = (shift @ np.vstack([to_after, [0, 0, 1]]))[:2]
     back_before, back_after = (np.linalg.inv(np.vstack([m, [0, 0, 1]]))[:2] for m in (to_before, to_after))
     sizes = [float(np.sqrt(abs(np.linalg.det(m[:, :2])))) for m in (to_before, to_after)]
+    boxes = [f.weak if weak else f.detections for f in found]
     return (
-        look(detections[0], to_before, sizes[0], observed[1], back_after),
-        look(detections[1], to_after, sizes[1], observed[0], back_before),
+        look(boxes[0], to_before, sizes[0], observed[1], back_after, found[0].thresholds, scenes[0].gsd_m),
+        look(boxes[1], to_after, sizes[1], observed[0], back_before, found[1].thresholds, scenes[1].gsd_m),
     )
 
 

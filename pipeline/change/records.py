@@ -17,6 +17,7 @@ class Kind(IntEnum):
     MOVED = 2
     PERSISTED = 3
     UNOBSERVABLE = 4
+    UNCERTAIN = 5  # seen in one look only, and the evidence does not carry a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,15 @@ class ChangeMap:
 class ObjectChanges:
     """Fate of every object of two looks; each before and each after object stands in exactly one row.
 
+    A persisted object may have one index only: the other look shows it, but too weakly to count there.
+
     Attributes:
         kind: (M,) uint8, `Kind`.
         before: (M,) int64, index into the detections of the first look, -1 where there is none.
         after: (M,) int64, index into the detections of the second look, -1 where there is none.
         moved_m: (M,) float64, distance in metres, 0 where there is no pair.
         classes: (M,) uint8, class index.
-        reason: (M,) tuple of str, why an object is unobservable, empty otherwise.
+        reason: (M,) tuple of str, why an object is unobservable or uncertain, or what shows that it persisted; empty otherwise.
     """
 
     kind: NDArray[np.uint8]

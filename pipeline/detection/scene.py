@@ -1,9 +1,9 @@
 """One scene -> one set of boxes. A tile owns what its core contains, so the answer does not depend on the tiles."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,26 @@ Progress = Callable[[str, int, int], None]
 """Called with the head's name, tiles done and tiles in all."""
 
 
+WEAK_SHARE = 1 / 3
+"""Boxes down to this share of a threshold are kept apart as hints: the ratio of thresholds in hysteresis (Canny 1986: 2 to 3). They
+are counted nowhere; a pair of looks asks them whether an object that one look is sure of may stand in the other too."""
+
+
 @dataclass(frozen=True, slots=True)
 class SceneDetections:
-    """Boxes in scene pixels, and the heads that did not run, with the reason."""
+    """What the heads found on a scene.
+
+    Attributes:
+        detections: boxes in scene pixels, at or above the thresholds.
+        skipped: heads that did not run, with the reason.
+        weak: boxes below the threshold and at or above `WEAK_SHARE` of it.
+        thresholds: score by class name from which a box counts.
+    """
 
     detections: Detections
-    skipped: dict[str, str]
+    skipped: dict[str, str] = field(default_factory=dict)
+    weak: Detections = field(default_factory=Detections.empty)
+    thresholds: dict[str, float] = field(default_factory=dict)
 
 
 def detect_scene(
@@ -49,10 +63,15 @@ def detect_scene(
         ModelError: no head accepts it.
         UnreadableError: the file is damaged.
     """
-    parts, skipped = [], {}
+    parts, weak, skipped = [], [], {}
+    thresholds: dict[str, float] = {}
     for head in detectors:
         if head.gsd.accepts(scene.gsd_m):
-            parts.append(_run_head(scene, head, settings, executor, progress))
+            wanted = {name: settings.threshold.get(name, value) for name, value in head.thresholds.items()}  # type: ignore[call-overload]
+            sure, unsure = _run_head(scene, head, wanted, settings.tile_px, executor, progress)
+            thresholds |= wanted
+            parts.append(sure)
+            weak.append(unsure)
         else:
             skipped[head.name] = (
                 f"{scene.gsd_m:.3g} m is outside the {head.gsd.low_m:g}-{head.gsd.high_m:g} m of head {head.name} "
@@ -63,16 +82,26 @@ def detect_scene(
             f"{scene.path}: no detector works here: {'; '.join(skipped.values())}",
             "Use imagery in that range.",
         )
-    return SceneDetections(_with_flags(Detections.concat(parts)), skipped)
+    return SceneDetections(_with_flags(Detections.concat(parts)), skipped, Detections.concat(weak), thresholds)
 
 
 def _run_head(
-    scene: Scene, head: Detector, settings: DetectionSettings, executor: Executor | None, progress: Progress | None
-) -> Detections:
-    """Boxes of one head in scene pixels."""
-    thresholds = {str(name): value for name, value in settings.threshold.items()}
-    tiles = iter_tiles(scene, head.gsd.working_m, settings.tile_px, head.halo_px, head.stride_px)
-    total = len(tile_windows(working_grid(scene, head.gsd.working_m), settings.tile_px, head.halo_px, head.stride_px))
+    scene: Scene,
+    head: Detector,
+    wanted: Mapping[str, float],
+    tile_px: int,
+    executor: Executor | None,
+    progress: Progress | None,
+) -> tuple[Detections, Detections]:
+    """Boxes of one head in scene pixels: those that count, and those that only hint.
+
+    The hints are merged on their own, so that no box that counts depends on them; inside a window, suppression goes by score, so that
+    a lower threshold takes no better box away.
+    """
+    thresholds = {name: value * WEAK_SHARE for name, value in wanted.items()}
+    limit = np.array([wanted.get(name, 0.0) for name in CLASSES], np.float32)
+    tiles = iter_tiles(scene, head.gsd.working_m, tile_px, head.halo_px, head.stride_px)
+    total = len(tile_windows(working_grid(scene, head.gsd.working_m), tile_px, head.halo_px, head.stride_px))
     owned: list[Detections] = []
     reserve: list[Detections] = []
     for done, (tile, boxes) in enumerate(_detect(tiles, head, thresholds, executor), start=1):
@@ -84,7 +113,11 @@ def _run_head(
         reserve.append(placed.take(near & ~mine & visible))
         if progress:
             progress(head.name, done, total)
-    return merge_tiles(owned, reserve).moved(0, 0, working_factor(scene, head.gsd.working_m))
+    found = []
+    for sure in (True, False):
+        ours, spare = ([p.take((p.scores >= limit[p.classes]) == sure) for p in part] for part in (owned, reserve))
+        found.append(merge_tiles(ours, spare).moved(0, 0, working_factor(scene, head.gsd.working_m)))
+    return found[0], found[1]
 
 
 def _detect(

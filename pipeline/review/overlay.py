@@ -24,6 +24,7 @@ KIND_COLOURS = {
     Kind.MOVED: (255, 200, 40),
     Kind.PERSISTED: (170, 190, 210),
     Kind.UNOBSERVABLE: (190, 120, 255),
+    Kind.UNCERTAIN: (150, 120, 90),
 }
 UNSEEN_COLOURS = {
     Unseen.NO_DATA: (110, 110, 120),

@@ -12,6 +12,7 @@ import numpy as np
 from models import Detections
 from pipeline.activity.records import Alert, Estimate
 from pipeline.change.records import Alignment, ObjectChanges
+from pipeline.detection.scene import SceneDetections
 from pipeline.grid import Grid
 from pipeline.imagery.observed import Observed
 
@@ -20,6 +21,21 @@ def save_detections(folder: Path, detections: Detections, skipped: Mapping[str, 
     """``detections.npz`` and ``heads.json`` (heads that refused the image, with the reason)."""
     np.savez(folder / "detections.npz", **{f.name: getattr(detections, f.name) for f in fields(detections)})
     write_json(folder / "heads.json", dict(skipped))
+
+
+def save_found(folder: Path, found: SceneDetections) -> None:
+    """As `save_detections`, and ``weak.npz`` and ``thresholds.json``: what a pair of looks asks for."""
+    save_detections(folder, found.detections, found.skipped)
+    np.savez(folder / "weak.npz", **{f.name: getattr(found.weak, f.name) for f in fields(found.weak)})
+    write_json(folder / "thresholds.json", found.thresholds)
+
+
+def load_found(folder: Path) -> SceneDetections:
+    """The inverse of `save_found`."""
+    with np.load(folder / "weak.npz") as data:
+        weak = Detections(**{name: data[name] for name in data.files})
+    heads, thresholds = (read_json(folder / f"{name}.json") for name in ("heads", "thresholds"))
+    return SceneDetections(load_detections(folder), heads, weak, thresholds)
 
 
 def load_detections(folder: Path) -> Detections:

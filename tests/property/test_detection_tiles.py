@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -39,6 +39,7 @@ class Blobs:
     sha256: str = "0" * 64
     classes: tuple[str, ...] = ("railcar",)
     gsd: GsdRange = WORKS
+    thresholds: Mapping[str, float] = field(default_factory=lambda: {"railcar": 0.5})
     stride_px: int = 8
     halo_px: int = 40
     shake: float = 0.0
@@ -47,7 +48,7 @@ class Blobs:
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], thresholds: Mapping[str, float] | None = None
     ) -> Detections:
         assert all(n % self.stride_px == 0 for n in valid.shape)
-        labels, _ = ndimage.label((pixels[0] > (thresholds or {}).get("railcar", 0.5)) & valid)
+        labels, _ = ndimage.label((pixels[0] > 0.5) & valid)
         boxes, scores = [], []
         for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
             y, x = np.nonzero(labels[rows, columns] == index)
@@ -61,7 +62,8 @@ class Blobs:
             scores.append(float(pixels[0][labels == index].mean()))
         if not boxes:
             return Detections.empty()
-        return Detections.build(np.array(boxes), np.array(scores), np.full(len(boxes), CLASSES.index("railcar")))
+        every = Detections.build(np.array(boxes), np.array(scores), np.full(len(boxes), CLASSES.index("railcar")))
+        return every.take(every.scores >= (thresholds or self.thresholds)["railcar"])
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +146,18 @@ def test_a_head_that_does_not_fit_says_the_number(draw: Callable[..., Scene]) ->
     assert result.skipped == {"hull": "0.8 m is outside the 2-12 m of head hull (vessel)"}
     with pytest.raises(ModelError, match=r"0\.8 m is outside the 2-12 m of head hull"):
         detect_scene(scene, [ship], DetectionSettings())
+
+
+def test_weak_boxes_are_kept_apart_and_change_nothing(draw: Callable[..., Scene]) -> None:
+    scene = draw("weak")
+    every = found(scene, Blobs(), 96)
+    limit = float(np.median(every.scores))
+    result = detect_scene(scene, [Blobs(thresholds={"railcar": limit})], DetectionSettings(tile_px=128))
+    same(result.detections, every.take(every.scores >= np.float32(limit)))
+    same(result.weak, every.take(every.scores < np.float32(limit)))
+    strict = detect_scene(scene, [Blobs()], DetectionSettings(tile_px=128, threshold={"railcar": 1.0}))
+    assert len(strict.detections) == 0
+    same(strict.weak, every)
 
 
 def test_boxes_lie_on_the_map_where_the_pixels_lie(draw: Callable[..., Scene]) -> None:

@@ -1,0 +1,120 @@
+"""Whether an object that one look is sure of is missing in the other, or only missed: weak boxes, structure, and decoys.
+
+A detector that finds nine of ten objects misses one of ten in either look: subtracting its answers reports a fifth of a yard as
+changed. Three things are asked before an object that only one look is sure of counts as a change:
+
+1. hysteresis: does the other look hold a weak box there, one third to one threshold high (`pipeline.detection.scene.WEAK_SHARE`)?
+2. structure: do the gradients inside its outline recur there (gain and offset of the two looks cancel)? Is the ground seen at all?
+3. decoys: would the other look's misses do as well? Objects that it shows only just, one to two thirds of a threshold high, stand
+   for those that it misses: scores thin out towards zero, so at most as many lie below a third as between one and two. Objects
+   without any answer (targets) and decoys are ranked by one strength of evidence; a change is reported down to the rank at which
+   decoys make up `MAX_FALSE` of the targets (target-decoy competition: Elias & Gygi 2007). So the evidence asked for follows from
+   the pair itself, and not from a weight file: in a look that the detector reads badly, absence says little.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.imagery.scene import Tile
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+MAX_FALSE = 0.1
+"""Share of the reported changes that decoys may make up."""
+STILL_THERE = 0.7
+"""Correlation of the gradients inside an outline from which the same body stands there: half of its structure is explained."""
+OWN = 0.15
+"""By how much that correlation must exceed the one found a third of a length further along: rails and edges of roads correlate with
+a body's sides anywhere along them, and prove nothing."""
+SLACK_M = 1.0
+"""How far the structure is looked for around its place: box error and what is left of parallax."""
+MARGIN_M = 0.4
+"""Ground beside a body that belongs to its structure: its edges."""
+WHITE, BLANK = 0.75, 0.5
+"""Brighter than this share of the display range and with less than this share of the look's usual texture, an outline shows cloud
+that the mask missed, not ground."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What an aligned look shows of structure.
+
+    Attributes:
+        gradient: (H, W, 2) float32, x and y derivative of log brightness.
+        brightness: (H, W) float32.
+        valid: (H, W) bool.
+        texture: median gradient magnitude of the valid ground.
+    """
+
+    gradient: F32
+    brightness: F32
+    valid: NDArray[np.bool_]
+    texture: float
+
+    @classmethod
+    def of(cls, tile: Tile) -> "Structure":
+        """Gradients of one look; those at the edge of the mask are noise of the mask and count as none."""
+        brightness = tile.pixels.mean(axis=0)
+        smooth = cv2.GaussianBlur(np.log(brightness + np.float32(0.05)), (0, 0), 0.8)
+        inner = cv2.erode(tile.valid.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        gx, gy = (cv2.Scharr(smooth, cv2.CV_32F, *d) * inner for d in ((1, 0), (0, 1)))
+        size = np.hypot(gx, gy)
+        texture = float(np.median(size[inner])) if inner.any() else 0.0
+        return cls(np.ascontiguousarray(np.dstack([gx, gy]), np.float32), np.asarray(brightness, np.float32), inner, texture)
+
+    def blank(self, box: F64) -> bool:
+        """Whether an outline shows something white without structure: cloud."""
+        inside = _cut(self.brightness, box, 0, (0, 0))
+        gradient = _cut(self.gradient, box, 0, (0, 0))
+        size = np.hypot(gradient[..., 0], gradient[..., 1])
+        return bool(np.median(inside) > WHITE and np.median(size) < BLANK * self.texture)
+
+
+def recurs(there: Structure, box: F64, here: Structure, shift: F64, gsd_m: float) -> tuple[float, float]:
+    """How well the structure inside a box of one look recurs in the other, -1..1: at its place, and beside it along its axis.
+
+    Args:
+        there: the look that is sure of the object.
+        box: (5,) its box, pixels.
+        here: the other look, same grid.
+        shift: (2,) where the object would stand in the other look, less where it stands in its own: parallax, pixels.
+        gsd_m: metres per pixel.
+
+    Returns:
+        the highest correlation within `SLACK_M`, and the highest one third to one half of a length further along.
+    """
+    margin, slack, beside = MARGIN_M / gsd_m, max(1, round(SLACK_M / gsd_m)), int(np.ceil(box[2] / 2))
+    moved = box.copy()
+    moved[:2] += shift
+    # both cuts are turned alike, so that x and y derivatives of the image still compare
+    template, around = _cut(there.gradient, box, margin, (0, 0)), _cut(here.gradient, moved, margin, (beside + slack, slack))
+    if min(template.std(), around.std()) < 1e-6:
+        return 0.0, 0.0
+    along = cv2.matchTemplate(around, template, cv2.TM_CCOEFF_NORMED).max(axis=0)
+    distance = np.abs(np.arange(len(along)) - beside - slack)
+    return float(along[distance <= slack].max()), float(along[distance >= max(slack + 1, box[2] / 3)].max(initial=-1.0))
+
+
+def _cut(image: F32, box: F64, margin: float, slack: tuple[int, int]) -> F32:
+    """Pixels along and across a box, grown by a margin and by `slack` whole pixels along and across on each side."""
+    columns, rows = (max(3, round(side + 2 * margin)) + 2 * more for side, more in zip(box[2:4], slack, strict=True))
+    x, y = np.meshgrid(np.arange(columns) - (columns - 1) / 2, np.arange(rows) - (rows - 1) / 2)
+    cos, sin = np.cos(box[4]), np.sin(box[4])
+    at_x, at_y = box[0] + x * cos - y * sin - 0.5, box[1] + x * sin + y * cos - 0.5
+    return np.asarray(cv2.remap(image, at_x.astype(np.float32), at_y.astype(np.float32), cv2.INTER_LINEAR), np.float32)
+
+
+def carried(targets: F64, decoys: F64) -> float:
+    """The lowest strength of evidence at which a target counts as a change.
+
+    >>> carried(np.array([3.0, 2.0, 1.0]), np.array([1.5]))
+    2.0
+    """
+    for strength in np.sort(np.unique(targets)):
+        if (decoys >= strength).sum() <= MAX_FALSE * (targets >= strength).sum():
+            return float(strength)
+    return float("inf")
