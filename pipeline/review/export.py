@@ -18,6 +18,7 @@ from models import CLASSES, SUBTYPES, Detections
 from models import boxes as ob
 from models.detector import Flag
 from pipeline.activity.records import Estimate
+from pipeline.activity.zonal import ZoneChange
 from pipeline.change.objects import Look
 from pipeline.change.records import ChangeMap, Kind, ObjectChanges
 from pipeline.errors import StoreError
@@ -68,6 +69,18 @@ def estimates_csv(estimates: Sequence[Estimate]) -> str:
     return out.getvalue()
 
 
+def zone_changes_csv(changes: Sequence[ZoneChange]) -> str:
+    """One row per compared pair, zone and class: objects by fate, and the difference of the counts where both looks saw the zone."""
+    out = StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    fates = [k.name.lower() for k in Kind]
+    rows.writerow(["site", "zone", "class", "before", "after", *fates, "difference", "low", "high"])
+    for c in changes:
+        numbers = ["" if v is None else f"{v:.2f}" for v in (c.difference, c.low, c.high)]
+        rows.writerow([c.site, c.zone, c.cls, c.before, c.after, *(c.fates[f] for f in fates), *numbers])
+    return out.getvalue()
+
+
 def to_json(value: Any) -> str:
     """Sorted, indented JSON; NaN is refused."""
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -101,6 +114,15 @@ def collection(features: Sequence[Mapping[str, Any]], crs: str | None, **members
     """A FeatureCollection; without a CRS it says that its coordinates are pixels, since RFC 7946 knows only lon/lat."""
     frame = {} if crs is not None else {"coordinate_frame": "pixels, x right, y down; not RFC 7946"}
     return json.dumps({"type": "FeatureCollection", **frame, **members, "features": list(features)}, sort_keys=True) + "\n"
+
+
+def centre_lines(tile: Tile, lines: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
+    """One MultiLineString feature in the CRS of the tile, as a zone's ``centre_lines`` wants it; points 0.3 m from a straight go."""
+    metres = tile.grid.to_map(np.array([[0.0, 0.0], [1.0, 0.0]]))
+    tolerance = 0.3 * float(np.hypot(*(metres[1] - metres[0]))) / tile_gsd
+    parts = [LineString(tile.grid.to_map(points)).simplify(tolerance) for points in lines]
+    coordinates = [[[round(x, 3), round(y, 3)] for x, y in part.coords] for part in parts]
+    return {"type": "Feature", "geometry": {"type": "MultiLineString", "coordinates": coordinates}, "properties": {}}
 
 
 def detection_features(scene: Scene, detections: Detections) -> list[dict[str, Any]]:

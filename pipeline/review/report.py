@@ -9,6 +9,7 @@ import jinja2
 
 from pipeline.activity.calls import ShipCall
 from pipeline.activity.records import Alert, Estimate
+from pipeline.activity.zonal import ZoneChange
 from pipeline.config import Site
 
 
@@ -37,6 +38,7 @@ class PairView:
     full: str
     alignment: str
     counts: Mapping[str, Mapping[str, int]]
+    zones: Sequence[ZoneChange]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pipeline.activity.calls import ShipCall, ship_calls
 from pipeline.activity.estimate import in_zone
 from pipeline.activity.records import Alert, Estimate
 from pipeline.activity.tables import record
+from pipeline.activity.zonal import Side, ZoneChange, zone_changes
 from pipeline.imagery.catalog import stac_item
 from pipeline.imagery.scene import Scene
 from pipeline.review import export
@@ -39,7 +40,9 @@ def publish_all(job: Job, results: Sequence[SiteResult]) -> list[Alert]:
         export.to_json([record(a) | {"wording": list(a.wording), "evidence": list(a.evidence)} for a in alerts]),
     )
     _write(out / "calls.json", export.to_json([_call(c) for c in calls]))
-    views = [_site_view(out, r) for r in results]
+    changes = {r.site.id: _zone_changes(job, r) for r in results}
+    _write(out / "changes.csv", export.zone_changes_csv([row for rows in changes.values() for row in rows]))
+    views = [_site_view(out, r, changes[r.site.id]) for r in results]
     for result in results:
         for look in result.looks:
             for scene in look:
@@ -81,7 +84,21 @@ def _call(call: ShipCall) -> dict[str, Any]:
     }
 
 
-def _site_view(out: Path, result: SiteResult) -> SiteView:
+def _zone_changes(job: Job, result: SiteResult) -> list[ZoneChange]:
+    """Of every compared pair of a site."""
+    site, rows = result.site, []
+    estimates = stages.load_estimates(result.estimate)
+    for pair in result.pairs:
+        sides = []
+        for scene in pair[:2]:
+            shapes = stages.outlines(site, site.zones_on(scene.time.date()), scene, result.reference, result.align[scene.id])
+            sides.append(Side(scene.id, codec.load_detections(job.folders["detect", scene.id]), shapes))
+        zones = site.zones_on(pair[1].time.date())
+        rows += zone_changes(site.id, zones, codec.load_objects(pair[2]), sides[0], sides[1], estimates)
+    return rows
+
+
+def _site_view(out: Path, result: SiteResult, changes: Sequence[ZoneChange]) -> SiteView:
     site = result.site
     estimates, every = stages.load_estimates(result.estimate), _alerts(result, "all")
     last = _alerts(result, "last")
@@ -103,7 +120,10 @@ def _site_view(out: Path, result: SiteResult) -> SiteView:
                 small = Picture((result.drawn[scene.id] / "small.jpg").read_bytes(), "image/jpeg", link, alt)
                 looks.append((small, [e for e in estimates if scene.id in e.scene_ids]))
     latest = _latest(result)
-    pairs = [_pair_view(out, site.id, a, b, folder) for a, b, folder in result.pairs]
+    pairs = [
+        _pair_view(out, site.id, (a, b), folder, [c for c in changes if (c.before, c.after) == (a.id, b.id)])
+        for a, b, folder in result.pairs
+    ]
     return SiteView(site, last, charts, ship_calls(estimates), latest, looks[::-1], pairs[::-1])
 
 
@@ -117,7 +137,8 @@ def _latest(result: SiteResult) -> Picture | None:
     return None
 
 
-def _pair_view(out: Path, site: str, before: Scene, after: Scene, folder: Path) -> PairView:
+def _pair_view(out: Path, site: str, pair: tuple[Scene, Scene], folder: Path, changes: Sequence[ZoneChange]) -> PairView:
+    before, after = pair
     known = codec.read_json(folder / "pair.json")
     alignment = codec.alignment_from(known["alignment"])
     name = f"changes/{site}/{before.id}__{after.id}"
@@ -135,7 +156,7 @@ def _pair_view(out: Path, site: str, before: Scene, after: Scene, folder: Path) 
         for side, scene in (("before", before), ("after", after))
     ]
     title = f"{before.time:%Y-%m-%d} to {after.time:%Y-%m-%d}"
-    return PairView(title, pictures[0], pictures[1], f"{name}.png", words, known["counts"])
+    return PairView(title, pictures[0], pictures[1], f"{name}.png", words, known["counts"], changes)
 
 
 def _objects(job: Job, results: Sequence[SiteResult]) -> None:

@@ -1,5 +1,6 @@
 """The tool on real pictures. Judged pixels were in no training; where the pictures are absent the tests skip."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -50,3 +51,23 @@ def test_nothing_departs_outside_the_overlap_of_long_beach(imagery: Path, tmp_pa
         if feature["properties"]["kind"] in {"appeared", "departed"}:
             x = shape(transform_geom("EPSG:4326", "EPSG:32611", feature["geometry"])).centroid.x
             assert west_edge_of_b - 60 < x < east_edge_of_a + 60
+
+
+def test_vessel_changes_at_the_berths_of_long_beach_agree_with_the_eye(imagery: Path, tmp_path: Path) -> None:
+    """Every berth that both scenes show whole: hulls over 60 m that an analyst is sure of, and no other coming or going."""
+    where = ["--imagery", str(imagery / "long-beach"), "--out", str(tmp_path), "--quiet"]
+    result = CliRunner().invoke(app, ["run", str(CONFIGS / "runs" / "long-beach.yaml"), *where])
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "changes.csv").open(encoding="utf-8") as file:
+        rows = {row["zone"].split("@")[0]: row for row in csv.DictReader(file)}
+    read = json.loads((CONFIGS.parent / "fixtures" / "labels" / "long-beach_changes.json").read_text(encoding="utf-8"))
+    both = [z["zone"] for z in read["zones"] if z["kind"] == "berth" and z["seen_in_a"] == z["seen_in_b"] == 1.0]
+    assert set(both) == {"pier-j-south-east", "cruise", "museum-ship"}
+    for zone in both:
+        told = [e["event"] for e in read["events"] if e["zone"] == zone and e["sure"] == "high"]
+        for kind in ("appeared", "departed"):
+            assert int(rows[zone][kind]) == told.count(kind), (zone, kind)
+    hidden = [z["zone"] for z in read["zones"] if z["seen_in_b"] == 0.0 and z["zone"] in rows]
+    assert len(hidden) > 5
+    for zone in hidden:
+        assert int(rows[zone]["departed"]) == int(rows[zone]["appeared"]) == 0
