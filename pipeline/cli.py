@@ -115,6 +115,37 @@ def compare(
 
 
 @app.command()
+def tracks(
+    image: Annotated[Path, typer.Argument(help="GeoTIFF, COG, PNG or JPEG of a rail yard, 1.25 m per pixel or finer.")],
+    out: Out,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, when the image does not say.", min=0.01)] = None,
+    json: Json = False,
+) -> None:
+    """Propose track centre lines for a site file: centre_lines.geojson in the image's CRS, tracks.png to choose by."""
+    from pipeline import commands
+
+    commands.propose_tracks(image, out, gsd=gsd, as_json=json)
+
+
+@app.command()
+def series(
+    images: Annotated[list[Path], typer.Argument(help="A folder of dated looks of one place, or the images themselves; six or more.")],
+    out: Out,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, when the images do not say.", min=0.01)] = None,
+    min_area: Annotated[float, typer.Option(help="Smallest structure that is reported, square metres.", min=1.0)] = 40.0,
+    json: Json = False,
+) -> None:
+    """Find what was built and stayed over many looks: pits, berms, pads, sheds, each dated by the looks around its first sight.
+
+    Writes series.png (early and late look, outlines coloured by date), series.geojson and series.json. Lorries that come and go, clouds
+    and seasons do not count; for single railcars, boxes and ships between two looks use `yardwatch compare`.
+    """
+    from pipeline import commands
+
+    commands.watch_series(images, out, gsd=gsd, min_area=min_area, as_json=json)
+
+
+@app.command()
 def spikes(
     counts: Annotated[Path, typer.Argument(help="CSV with the columns date,site,zone,class,value[,low,high,exposure].")],
     fail_on_alert: FailOnAlert = False,

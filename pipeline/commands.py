@@ -18,6 +18,7 @@ from pipeline.activity.records import Alert
 from pipeline.activity.tables import read_counts, records
 from pipeline.config import SceneMetadata
 from pipeline.errors import ConfigError, ModelError
+from pipeline.imagery.scene import Scene
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "fixtures" / "demo" / "run.yaml"
@@ -247,6 +248,78 @@ def compare_images(before: Path, after: Path, out: Path, *, gsd: float | None, m
         table.add_row(name, *(str(tally[name][k.name.lower()]) for k in Kind))
     _console().print(table)
     _console().print(f"picture  {out / 'change.png'}")
+
+
+def propose_tracks(image: Path, out: Path, *, gsd: float | None, as_json: bool) -> None:
+    """Track centre lines of one image, as a site file wants them, with a numbered picture."""
+    from pipeline.activity.centre_lines import search
+    from pipeline.imagery.metadata import open_scene
+    from pipeline.review import export, overlay
+    from pipeline.review.lines import centre_line_feature, draw_lines
+
+    scene = open_scene(image, SceneMetadata(gsd_m=gsd), need_time=False)
+    tile, lines = search(scene)
+    points = [line.points for line in lines]
+    export.write(out / "tracks.png", overlay.png(draw_lines(tile, points)))
+    feature = centre_line_feature(tile.grid, points, tile.grid.pixel_size()[0] / scene.grid.pixel_size()[0] * scene.gsd_m)
+    export.write(out / "centre_lines.geojson", export.collection([feature], scene.grid.crs, crs_of_coordinates=scene.grid.crs))
+    rows = [{"line": i, "length_m": round(line.length_m), "strength": round(line.strength, 2)} for i, line in enumerate(lines, start=1)]
+    if as_json:
+        _print_json({"scene": scene.id, "gsd_m": scene.gsd_m, "lines": rows})
+        return
+    table = Table("line", "length m", "strength", title=f"{len(rows)} proposed, strongest first", title_justify="left")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    _console().print(table)
+    _console().print("Roads and walls are proposed too: keep the tracks, and name the file in the zone's centre_lines.")
+    _console().print(f"lines    {out / 'centre_lines.geojson'}\npicture  {out / 'tracks.png'}")
+
+
+def watch_series(images: Sequence[Path], out: Path, *, gsd: float | None, min_area: float, as_json: bool) -> None:
+    """What was built over a series of looks: picture, features, summary."""
+    from pipeline.change.series import find_built, stack_looks
+    from pipeline.config import ChangeSettings
+    from pipeline.imagery.clouds import observe
+    from pipeline.review import export, growth, overlay
+
+    scenes, skipped = _looks_of(images, gsd)
+    settings = ChangeSettings(min_area_m2=min_area)
+    stack = stack_looks(scenes, [observe(s) for s in scenes], settings)
+    found = find_built(stack, settings.min_area_m2)
+    summary = growth.growth_summary(stack, found)
+    summary["skipped"] += [{"scene": name, "reason": reason} for name, reason in skipped]
+    export.write(out / "series.png", overlay.png(growth.draw_growth(stack, found, scenes[-1])))
+    export.write(out / "series.geojson", export.collection(growth.growth_features(stack, found), stack.grid.crs))
+    export.write(out / "series.json", export.to_json(summary))
+    if as_json:
+        _print_json(summary)
+        return
+    table = Table("between", "new structures", "m2")
+    for span, number, area in growth.by_interval(stack, found.built):
+        table.add_row(span, str(number), f"{area:.0f}")
+    _console().print(table)
+    seen = f"{len(stack.names)} looks, {100 * found.observed:.0f} % of the ground seen often enough"
+    _console().print(f"{len(found.built)} new structures ({found.low} to {found.high}); {seen}")
+    for entry in summary["skipped"]:
+        _console().print(f"not used: {entry['scene']}: {entry['reason']}", style="yellow", markup=False)
+    _console().print(f"picture  {out / 'series.png'}")
+
+
+def _looks_of(images: Sequence[Path], gsd: float | None) -> tuple[list[Scene], list[tuple[str, str]]]:
+    """Scenes in order of time, of a folder or of single files; and what of a folder cannot be used."""
+    from pipeline.imagery.catalog import build_catalog
+    from pipeline.imagery.metadata import open_scene
+
+    scenes: list[Scene] = []
+    skipped: list[tuple[str, str]] = []
+    for path in images:
+        if path.is_dir():
+            catalog = build_catalog(config.Imagery(folder=path, defaults=SceneMetadata(gsd_m=gsd)))
+            scenes += catalog.scenes
+            skipped += [(s.name, s.reason) for s in catalog.skipped]
+        else:
+            scenes.append(open_scene(path, SceneMetadata(gsd_m=gsd)))
+    return sorted(scenes, key=lambda s: (s.time, s.id)), skipped
 
 
 def judge_table(path: Path, *, as_json: bool) -> bool:

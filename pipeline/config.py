@@ -114,6 +114,9 @@ class Zone(_Strict):
     classes: Annotated[tuple[ClassName, ...], AfterValidator(_known_classes)] = Field(min_length=1)
     geometry: PolygonGeometry
     centre_lines: LineGeometry | None = Field(None, description="track centre lines, for occupied-track length (METHOD 5, E2)")
+    fleet: Annotated[tuple[float, float], Field(description="mean and standard deviation")] | None = Field(
+        None, description="metres per car over couplers where the fleet is known, and the error of that; 14.0 and 1.0 otherwise"
+    )
     valid_from: date | None = None
     valid_to: date | None = None
     note: str = ""
@@ -131,6 +134,12 @@ class Zone(_Strict):
     def valid_on(self, day: date) -> bool:
         """Whether this version of the outline holds on a day; both ends inclusive."""
         return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day <= self.valid_to)
+
+    @model_validator(mode="after")
+    def _cars_have_a_length(self) -> Self:
+        if self.fleet and not (5 <= self.fleet[0] <= 40 and 0 < self.fleet[1] <= self.fleet[0]):
+            raise ValueError("fleet must be the mean length of a car, 5 to 40 m, and its standard deviation; write [14.0, 1.0]")
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

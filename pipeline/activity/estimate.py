@@ -6,7 +6,7 @@ The estimator follows the GSD and is named in every number; where none works the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from math import log, sqrt
+from math import hypot, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from shapely.geometry.base import BaseGeometry
 
 from models import Detections
 from models.card import Calibration
-from pipeline.activity.lengths import cars_from_strings, strings_on_lines
+from pipeline.activity.lengths import CAR_M, END_SD_GSD, FLEET_SD_M, Number, cars_from_strings, misread_sd
 from pipeline.activity.nb import Z90
+from pipeline.activity.occupied import STEP_M, TrackLook, seen_share
 from pipeline.activity.records import Estimate
 from pipeline.config import Zone
 from pipeline.imagery.observed import Observed
@@ -56,7 +57,7 @@ class LookView:
         detections: boxes in the pixels of the look's frame.
         outlines: zone key -> outline in the same pixels.
         exposure: zone key -> (observable fraction, what hides the rest).
-        centre_lines: zone key -> track centre lines in the same pixels, for occupied-track length.
+        tracks: zone key -> what the pixels along its track centre lines show, for occupied-track length (0.8 to 5 m).
         observed: what of the ground the scene shows; needed only where several scenes make one look.
     """
 
@@ -67,7 +68,7 @@ class LookView:
     detections: Detections
     outlines: Mapping[str, BaseGeometry]
     exposure: Mapping[str, tuple[float, str]]
-    centre_lines: Mapping[str, BaseGeometry] = field(default_factory=dict)
+    tracks: Mapping[str, tuple[TrackLook, ...]] = field(default_factory=dict)
     observed: Observed | None = None
 
 
@@ -100,8 +101,10 @@ def estimate_zones(look: LookView, zones: Sequence[Zone], calibration: Sequence[
 def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibration: Sequence[Calibration]) -> list[Estimate]:
     share, hidden = look.exposure[zone.key]
     estimator, refusal = choose_estimator(cls, look.gsd_m)
-    if estimator == "E2" and not refusal and zone.key not in look.centre_lines:
+    tracks = look.tracks.get(zone.key, ()) if estimator == "E2" else ()
+    if estimator == "E2" and not refusal and not tracks:
         refusal = f"at {look.gsd_m:.2g} m cars are measured along track centre lines, and zone '{zone.id}' has none"
+    share = min(share, seen_share(tracks)) if tracks else share
     if not refusal and share < NO_VALUE_BELOW:
         refusal = hidden or f"only {100 * share:.0f} % of the zone could be seen"
     blank = Estimate(
@@ -132,7 +135,7 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
         raw=len(of_class),
     )
     if estimator == "E2":
-        return _by_length(seen, of_class, look.centre_lines[zone.key])
+        return _by_length(replace(seen, raw=None), tracks, zone)
     rates, note = calibration_for(calibration, cls, look.gsd_m)
     value, low, high = corrected_count(len(of_class), rates)
     return [replace(seen, value=value, low=low, high=high, note=note)]
@@ -191,12 +194,16 @@ def corrected_count(raw: int, rates: Calibration) -> tuple[float, float, float]:
     return value, max(0.0, value - half), max(value + half, missed)
 
 
-def _by_length(seen: Estimate, cars: Detections, lines: BaseGeometry) -> list[Estimate]:
+def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone) -> list[Estimate]:
     """E2: metres of occupied track, and the cars they make."""
     assert seen.gsd_m is not None
-    strings_m = strings_on_lines(cars.boxes, lines, seen.gsd_m)
-    number = cars_from_strings(strings_m, seen.gsd_m)
-    metres = sum(strings_m)
-    half = Z90 * sqrt(2 * len(strings_m)) * 0.7 * seen.gsd_m  # two ends per string, 0.7 GSD each (METHOD 5, E2)
-    track = replace(seen, cls="occupied_track_m", unit="m", value=metres, low=max(0.0, metres - half), high=metres + half)
-    return [replace(seen, value=number.value, low=number.low, high=number.high), track]
+    lengths = [(end - start) * STEP_M for track in tracks for start, end in track.strings()]
+    track_m = sum(int(track.seen.sum()) for track in tracks) * STEP_M
+    misread = misread_sd(sum(lengths), track_m, seen.gsd_m)
+    ends = sqrt(2 * len(lengths)) * END_SD_GSD * seen.gsd_m
+    metres = Number(sum(lengths), hypot(misread, ends))
+    car_m, car_sd_m = zone.fleet or (CAR_M, FLEET_SD_M)
+    cars = cars_from_strings(lengths, seen.gsd_m, car_m, car_sd_m)
+    cars = Number(cars.value, hypot(cars.sd, misread / car_m))
+    track = replace(seen, cls="occupied_track_m", unit="m", value=metres.value, low=metres.low, high=metres.high)
+    return [replace(seen, value=cars.value, low=cars.low, high=cars.high), track]

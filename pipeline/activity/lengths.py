@@ -6,9 +6,6 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import get_parts
-from shapely.geometry import LineString, Point
-from shapely.geometry.base import BaseGeometry
 
 from pipeline.activity.nb import Z90
 
@@ -30,11 +27,14 @@ JOIN_GAP_M = 5.0
 """Bodies closer than this along one track are one string. Ours: coupled bodies are 0.8 to 1.9 m apart (METHOD 4.2), one missed
 car leaves 12 m or more, and a pixel of 3 m must not part a string."""
 
-TRACK_HALF_WIDTH_M = 2.25
-"""A body belongs to the nearest track within half the smallest spacing of track centres, 4.5 m (METHOD 4.2)."""
-
 END_SD_GSD = 0.7
 """Standard deviation of each end of a string, in GSD (METHOD 5, E2)."""
+
+MISREAD = 0.08, 0.02
+"""Error of one picture's tracks, relative: of the metres found occupied, and of those found empty (1 m GSD)."""
+
+MISREAD_GROWTH = 0.5
+"""How that error grows with the GSD: as its root."""
 
 PITCH_RANGE_M = (10.0, 25.0)
 """Where the repeat of a string is looked for (METHOD 5, E3)."""
@@ -66,6 +66,20 @@ class Number:
         return self.value + Z90 * self.sd
 
 
+def misread_sd(occupied_m: float, track_m: float, gsd_m: float) -> float:
+    """Standard deviation of occupied metres from steps of a track that were taken for the other kind, metres.
+
+    One picture misreads all its tracks alike (its light, its paint), so the error grows with the metres and not with their root.
+
+    Args:
+        occupied_m: metres found occupied.
+        track_m: metres of track that were looked at.
+        gsd_m: metres per pixel.
+    """
+    missed, invented = MISREAD
+    return gsd_m**MISREAD_GROWTH * sqrt((missed * occupied_m) ** 2 + (invented * (track_m - occupied_m)) ** 2)
+
+
 def cars_from_strings(strings_m: Sequence[float], gsd_m: float, car_m: float = CAR_M, car_sd_m: float = FLEET_SD_M) -> Number:
     """E2: ``N = sum (L + g) / l`` (METHOD 5).
 
@@ -87,53 +101,19 @@ def cars_from_strings(strings_m: Sequence[float], gsd_m: float, car_m: float = C
     return Number(number, sqrt(variance))
 
 
-def strings_on_lines(boxes: F64, lines: BaseGeometry, gsd_m: float) -> list[float]:
-    """Lengths of the strings that boxes form along track centre lines.
-
-    Args:
-        boxes: (N, 5) railcar boxes in scene pixels; one that covers several coupled cars counts with its length.
-        lines: LineString or MultiLineString in the same pixels.
-        gsd_m: metres per pixel.
-
-    Returns:
-        Metres, one per string; boxes farther than half a track spacing from every line belong to none.
-    """
-    tracks = [line for line in get_parts(lines) if line.length > 0]
-    intervals: dict[int, list[tuple[float, float]]] = {}
-    for box in boxes:
-        near = _nearest(box, tracks, TRACK_HALF_WIDTH_M / gsd_m)
-        if near is not None:
-            track, start, end = near
-            intervals.setdefault(track, []).append((start * gsd_m, end * gsd_m))
-    return [length for _, spans in sorted(intervals.items()) for length in join(spans)]
-
-
-def join(spans: Sequence[tuple[float, float]], gap_m: float = JOIN_GAP_M) -> list[float]:
-    """Lengths of the unions of intervals along one track, gaps up to `gap_m` closed.
+def join(spans: Sequence[tuple[float, float]], gap_m: float = JOIN_GAP_M) -> list[tuple[float, float]]:
+    """Unions of intervals along one track, gaps up to `gap_m` closed, in order.
 
     >>> join([(0, 13), (14, 27), (60, 73)])
-    [27, 13]
+    [(0, 27), (60, 73)]
     """
-    merged: list[list[float]] = []
+    merged: list[tuple[float, float]] = []
     for start, end in sorted(spans):
         if merged and start - merged[-1][1] <= gap_m:
-            merged[-1][1] = max(merged[-1][1], end)
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
-            merged.append([start, end])
-    return [end - start for start, end in merged]
-
-
-def occupied_strings(occupied: NDArray[np.bool_], valid: NDArray[np.bool_], step_m: float) -> list[float]:
-    """Lengths of strings in a profile along one track.
-
-    Args:
-        occupied: (N,) whether a sample shows a body.
-        valid: (N,) whether it could be seen; an unseen sample ends no string and adds no length.
-        step_m: metres between samples.
-    """
-    assert occupied.shape == valid.shape
-    at = np.flatnonzero(occupied & valid)
-    return join([(i * step_m, (i + 1) * step_m) for i in at.tolist()])
+            merged.append((start, end))
+    return merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +165,3 @@ def pitch(profile: F64, step_m: float) -> Pitch | None:
     shift = 0.5 * (left - right) / bend if bend < 0 else 0.0  # vertex of the parabola through the three samples
     repeats = n * step_m / (lags[best] * step_m)
     return Pitch(float((lags[best] + shift) * step_m), float(step_m / (2 * sqrt(repeats))), prominence)
-
-
-def _nearest(box: F64, tracks: Sequence[LineString], within_px: float) -> tuple[int, float, float] | None:
-    """Track nearest to a box, and the box's extent along it in pixels."""
-    cx, cy, half = box[0], box[1], box[2] / 2
-    centre = Point(cx, cy)
-    distances = [track.distance(centre) for track in tracks]
-    if not distances or min(distances) > within_px:
-        return None
-    best = int(np.argmin(distances))
-    middle = float(tracks[best].project(centre))
-    return best, max(0.0, middle - float(half)), min(float(tracks[best].length), middle + float(half))

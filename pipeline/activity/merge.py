@@ -16,6 +16,7 @@ from models import Detections
 from models import boxes as ob
 from models.card import Calibration
 from pipeline.activity.estimate import LookView, estimate_zones, in_zone
+from pipeline.activity.occupied import union
 from pipeline.activity.records import Estimate
 from pipeline.config import Zone
 from pipeline.imagery.observed import Unseen
@@ -73,6 +74,9 @@ def merge_zone(views: Sequence[LookView], key: str) -> LookView:
         covered.append((view, from_first))
         used += view.scene_ids
         gsd_m = max(gsd_m, view.gsd_m)
+    tracks = first.tracks
+    if key in tracks:
+        tracks = {**tracks, key: union([v.tracks[key] for v, _ in covered if key in v.tracks])}
     share = float(seen.mean())
     hidden = first.exposure[key][1] if share < 1 else ""
     return replace(
@@ -81,6 +85,7 @@ def merge_zone(views: Sequence[LookView], key: str) -> LookView:
         gsd_m=gsd_m,
         detections=kept,
         exposure={**first.exposure, key: (share, hidden)},
+        tracks=tracks,
     )
 
 

@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shapely.geometry import LineString, box
+from shapely.geometry import LineString, MultiLineString, box
 
 from models import CLASSES, Detections
 from models.card import Calibration
+from models.occupancy import STEP_M
+from models.render.looks import plan_yard, see_yard
+from models.train_tracks import sensed, strings, visible
 from pipeline.activity.estimate import (
     LookView,
     calibration_for,
@@ -16,12 +19,14 @@ from pipeline.activity.estimate import (
     corrected_count,
     estimate_zones,
 )
-from pipeline.activity.lengths import cars_from_strings, join, occupied_strings, pitch, strings_on_lines
+from pipeline.activity.lengths import cars_from_strings, join, pitch
 from pipeline.activity.merge import estimate_look
+from pipeline.activity.occupied import TrackLook, look_along, union
 from pipeline.activity.piles import Tiers, from_area, from_length, lattice, tiers_from_shadow
 from pipeline.config import Zone
-from pipeline.grid import Grid
+from pipeline.grid import Grid, Window
 from pipeline.imagery.observed import Observed, Unseen
+from pipeline.imagery.scene import Tile
 
 TIME = datetime(2023, 10, 5, tzinfo=UTC)
 GOOD = (Calibration("railcar", 0.2, 0.8, 0.96, 0.96, 156),)
@@ -140,23 +145,77 @@ def test_e2_checks_of_method_5(strings: list[float], cars: int, sd: int) -> None
     assert (round(got.value), round(got.sd)) == (cars, sd)
 
 
+def track(occupied: list[tuple[float, float]], length_m: float = 300.0, hidden: tuple[float, float] = (0, 0)) -> TrackLook:
+    """A track of which stretches, in metres, are occupied or hidden."""
+    at = (np.arange(round(length_m / STEP_M)) + 0.5) * STEP_M
+    chance = np.zeros(len(at))
+    for start, end in occupied:
+        chance[(at > start) & (at < end)] = 0.9
+    return TrackLook(chance, ~((at > hidden[0]) & (at < hidden[1])), np.zeros(len(at)))
+
+
 def test_e2_measures_along_the_tracks() -> None:
-    tracks = LineString([(0, 20), (400, 20)]).union(LineString([(0, 22), (400, 22)]))
-    cars = boxes([(10 + 4.7 * i, 20.1) for i in range(10)] + [(100, 22.0), (150, 60)], w=4.5, h=1.0)
-    strings = strings_on_lines(cars.boxes, tracks, 3.0)
-    assert sorted(strings) == pytest.approx([13.5, (9 * 4.7 + 4.5) * 3.0])
-    looked = view(cars, gsd_m=3.0, centre_lines={"yard@1": tracks})
+    tracks = (track([(30, 171)]), track([(60, 73.5)]), track([]))
+    looked = view(boxes([]), gsd_m=3.0, tracks={"yard@1": tracks})
     number, metres = estimate_zones(looked, [zone("railcar")], ())
     assert (number.cls, number.estimator, metres.cls, metres.unit) == ("railcar", "E2", "occupied_track_m", "m")
-    assert metres.value == pytest.approx(sum(strings))
-    assert number.value == pytest.approx(11.0, abs=0.5)
+    assert (metres.low or 0) < (metres.value or 0) < (metres.high or 0)
+    assert metres.value == pytest.approx(141 + 13.5, abs=2 * STEP_M)
+    assert number.value == pytest.approx(((metres.value or 0) + 2 * 1.1) / 14.0)
+    assert (number.raw, number.exposure) == (None, 1.0)
 
 
-def test_strings_of_a_profile_ignore_what_was_not_seen() -> None:
-    occupied = np.array([1, 1, 1, 0, 1, 0, 0, 0, 1, 1], bool)
-    valid = np.array([1, 1, 1, 1, 1, 1, 1, 1, 0, 0], bool)
-    assert occupied_strings(occupied, valid, 3.0) == [15.0]
+def test_a_declared_fleet_replaces_the_prior() -> None:
+    looked = view(boxes([]), gsd_m=3.0, tracks={"yard@1": (track([(30, 171)]),)})
+    prior, _ = estimate_zones(looked, [zone("railcar")], ())
+    ore = zone("railcar").model_copy(update={"fleet": (12.0, 0.3)})
+    declared, _ = estimate_zones(looked, [ore], ())
+    assert declared.value == pytest.approx((prior.value or 0) * 14.0 / 12.0)
+
+
+def test_hidden_track_is_no_empty_track() -> None:
+    tracks = (track([(30, 171)], hidden=(100, 300)),)
+    looked = view(boxes([]), gsd_m=3.0, tracks={"yard@1": tracks})
+    number, metres = estimate_zones(looked, [zone("railcar")], ())
+    assert metres.value == pytest.approx(70, abs=2 * STEP_M)
+    assert number.exposure == metres.exposure == pytest.approx(1 / 3, abs=0.01)
+    assert number.interval_only
+    nothing = view(boxes([]), gsd_m=3.0, tracks={"yard@1": (track([], hidden=(0, 300)),)})
+    assert all(e.value is None for e in estimate_zones(nothing, [zone("railcar")], ()))
+
+
+def test_two_scenes_of_a_day_share_a_track() -> None:
+    west, east = track([(30, 171)], hidden=(150, 300)), track([(30, 171)], 301.5, hidden=(0, 140))
+    (whole,) = union([(west,), (east,)])
+    assert whole.seen.all()
+    assert [(b - a) * STEP_M for a, b in whole.strings()] == [pytest.approx(141, abs=3 * STEP_M)]
+
+
+def test_a_string_is_joined_over_a_coupling_and_a_fleck_is_none() -> None:
+    looked = track([(30, 60), (63, 90), (120, 123)])
+    assert [(a * STEP_M, b * STEP_M) for a, b in looked.strings()] == [(pytest.approx(30, abs=1.5), pytest.approx(90, abs=1.5))]
     assert join([]) == []
+
+
+@pytest.mark.parametrize("gsd_m", [1.0, 3.0])
+def test_e2_finds_the_strings_of_a_rendered_yard(gsd_m: float) -> None:
+    """One yard of a seed that no weight has seen; the bench does it at length."""
+    yard = plan_yard(9_790_001, 220.0)
+    chip = see_yard(yard, 1, 0.5).chip
+    coarse = sensed(chip.pixels, 0.5, gsd_m, np.random.default_rng(0))
+    gsd = yard.extent_m / coarse.shape[1]
+    lines, truth = [], 0.0
+    for index in range(len(yard.tracks)):
+        found = visible(yard, index)
+        if found is None:
+            continue
+        lines.append(LineString(found[0] / gsd))
+        truth += sum(min(b, found[1] + len(found[0])) - max(a, found[1]) for a, b in strings(yard, index) if b > found[1])
+    frame = Window(0, 0, *coarse.shape[1:])
+    seen = np.ones(coarse.shape[1:], np.bool_)
+    tile = Tile(frame, frame, coarse, seen, Grid(*coarse.shape[1:], (1, 0, 0, 0, 1, 0), None))
+    looks = look_along(tile, MultiLineString(lines), gsd)
+    assert sum((b - a) * STEP_M for look in looks for a, b in look.strings()) == pytest.approx(truth, rel=0.25)
 
 
 @pytest.mark.parametrize("length_m", [12.0, 14.0, 19.6])

@@ -1,0 +1,115 @@
+"""Occupied track of a look, from its pixels along declared centre lines (METHOD 5, E2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely import get_coordinates, get_parts
+from shapely.geometry.base import BaseGeometry
+
+from models.occupancy import STEP_M, occupied, unroll
+from pipeline.activity.lengths import Pitch, join, pitch
+from pipeline.grid import Window
+from pipeline.imagery.observed import Observed, Unseen
+from pipeline.imagery.scene import Scene, Tile
+
+F64 = NDArray[np.float64]
+
+REACH_M = 12.0
+"""How far beside a centre line pixels are read: 9 m across the track, and half a sample's blur."""
+
+PITCH_GSD_M = 2.0
+"""Coarsest GSD at which the repeat of a string is asked for (METHOD 5, E3)."""
+
+MIN_STRING_M = 6.0
+"""A shorter stretch is no railcar: the shortest body is 9.5 m (METHOD 4.2, a tank of 12 m less its couplings and the error of
+two ends)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackLook:
+    """One track on one look, in steps of `STEP_M` from the start of its centre line.
+
+    Attributes:
+        chance: (N,) probability that a string stands on the step.
+        seen: (N,) whether the step could be observed.
+        brightness: (N,) of the track's own middle, for the repeat of a string.
+    """
+
+    chance: F64
+    seen: NDArray[np.bool_]
+    brightness: F64
+
+    def strings(self) -> list[tuple[int, int]]:
+        """First and last-but-one step of each string; what was not seen belongs to none."""
+        at = np.flatnonzero((self.chance >= 0.5) & self.seen)
+        spans = join([(i * STEP_M, (i + 1) * STEP_M) for i in at.tolist()])
+        return [(round(a / STEP_M), round(b / STEP_M)) for a, b in spans if b - a >= MIN_STRING_M]
+
+    def pitch(self, start: int, end: int) -> Pitch | None:
+        """E3: the repeat of a string, None where none stands out or a part of it was not seen."""
+        return pitch(self.brightness[start:end], STEP_M) if self.seen[start:end].all() else None
+
+
+def window_along(lines: BaseGeometry, scene: Scene) -> Window:
+    """The part of a scene that holds its tracks and `REACH_M` beside them; empty where none lies in it."""
+    x0, y0, x1, y1 = lines.bounds
+    reach = REACH_M / scene.gsd_m
+    wanted = Window(floor(x0 - reach), floor(y0 - reach), ceil(x1 + reach), ceil(y1 + reach))
+    return wanted.intersect(scene.grid.window)
+
+
+def hidden(tile: Tile, observed: Observed) -> Tile:
+    """A native tile whose mask also leaves out cloud, shadow and what was masked."""
+    rows, columns = np.mgrid[tile.read.y0 : tile.read.y1, tile.read.x0 : tile.read.x1]
+    points = np.stack([columns.ravel(), rows.ravel()], axis=1) + 0.5
+    seen = (observed.seen_at(points) == Unseen.OBSERVED).reshape(tile.valid.shape)
+    return replace(tile, valid=tile.valid & seen)
+
+
+def look_along(tile: Tile, lines: BaseGeometry, gsd_m: float) -> tuple[TrackLook, ...]:
+    """Look along every track of a zone.
+
+    Args:
+        tile: pixels and mask around the lines, at native GSD.
+        lines: LineString or MultiLineString in scene pixels.
+        gsd_m: metres per pixel.
+
+    Returns:
+        One entry per line, in the order of `lines`.
+    """
+    if tile.read.empty:
+        steps = [max(1, round(line.length * gsd_m / STEP_M)) for line in get_parts(lines)]
+        return tuple(TrackLook(np.zeros(n), np.zeros(n, np.bool_), np.zeros(n)) for n in steps)
+    shift = np.array([tile.read.x0, tile.read.y0], np.float64)
+    rolls = [unroll(tile.pixels, tile.valid, get_coordinates(line) - shift, gsd_m) for line in get_parts(lines)]
+    chances = occupied(rolls, gsd_m)
+    middle = [r.values.reshape(-1, 3, r.values.shape[1])[len(r.values) // 6].mean(axis=0).astype(np.float64) for r in rolls]
+    return tuple(TrackLook(c, r.valid, b) for c, r, b in zip(chances, rolls, middle, strict=True))
+
+
+def union(views: Sequence[tuple[TrackLook, ...]]) -> tuple[TrackLook, ...]:
+    """Tracks of several scenes of one look: what the first did not see is taken from the next.
+
+    The same line may be a step longer in one scene than in another; steps are matched by their share of the line.
+    """
+    out = []
+    for first, *others in zip(*views, strict=True):
+        chance, seen, brightness = first.chance.copy(), first.seen.copy(), first.brightness.copy()
+        for other in others:
+            if len(other.seen) == 0:
+                continue
+            index = np.minimum(np.arange(len(seen)) * len(other.seen) // max(len(seen), 1), len(other.seen) - 1)
+            adds = ~seen & other.seen[index]
+            chance[adds], brightness[adds] = other.chance[index[adds]], other.brightness[index[adds]]
+            seen |= adds
+        out.append(TrackLook(chance, seen, brightness))
+    return tuple(out)
+
+
+def seen_share(tracks: Sequence[TrackLook]) -> float:
+    """Share of the declared track that could be observed, 0..1."""
+    steps = sum(len(t.seen) for t in tracks)
+    return sum(int(t.seen.sum()) for t in tracks) / steps if steps else 0.0
