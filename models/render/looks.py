@@ -172,9 +172,9 @@ def see_yard(yard: Yard, look: int, gsd_m: float, *, cloud: bool = False, light:
         before = len(canvas.labels)
         railcar(canvas, *place(yard, body), body.kind, body.length, body.paint, body.loaded)
         keys += [body.key] * (len(canvas.labels) - before)
-    opacity = _cloud(canvas, rng) if cloud else np.zeros((canvas.size, canvas.size), np.float32)
+    opacity = cast_cloud(canvas, rng, (75.0, 95.0)) if cloud else np.zeros((canvas.size, canvas.size), np.float32)
     pixels = sense(canvas.image, rng, float(rng.uniform(1.0, 1.3)))
-    chip = with_labels(canvas, _under_cloud(pixels, opacity, rng) if cloud else pixels)
+    chip = with_labels(canvas, under_cloud(pixels, opacity, rng) if cloud else pixels)
     assert len(chip.boxes) == len(keys), "an object lies outside the frame"
     return LookChip(chip, np.array(keys, np.int64), opacity)
 
@@ -199,20 +199,20 @@ def _ground(c: Canvas, yard: Yard, look: np.random.Generator) -> None:
         scenes._clutter(c, 1)  # noqa: SLF001
 
 
-def _cloud(c: Canvas, rng: np.random.Generator) -> F32:
-    """Opacity of a cloud of 150-190 m with a soft edge; its shadow is cast some way off."""
+def cast_cloud(c: Canvas, rng: np.random.Generator, radii_m: tuple[float, float]) -> F32:
+    """Opacity of a round cloud with a soft edge, its radius within a range; its shadow is cast some way off."""
     y, x = (np.mgrid[0 : c.size, 0 : c.size].astype(np.float32) + 0.5) * np.float32(c.gsd_m)
-    centre, radius = rng.uniform(0.3, 0.7, 2) * c.extent_m, float(rng.uniform(75, 95))
+    centre, radius = rng.uniform(0.3, 0.7, 2) * c.extent_m, float(rng.uniform(*radii_m))
     rough = cv2.resize(rng.normal(0, 0.12, (9, 9)).astype(np.float32), (c.size, c.size), interpolation=cv2.INTER_CUBIC)
     depth = 1 - np.hypot(x - centre[0], y - centre[1]) / radius + rough
     opacity = np.clip(depth * 6, 0, 1).astype(np.float32)
     away = np.round(c.light.shadow / np.hypot(*c.light.shadow) * 1.6 * radius / c.gsd_m)
     shade = cv2.warpAffine(opacity, np.array([[1, 0, away[0]], [0, 1, away[1]]], np.float32), (c.size, c.size))
     c.image *= (1 - 0.5 * shade)[..., None]
-    return opacity
+    return np.asarray(opacity, np.float32)
 
 
-def _under_cloud(pixels: F32, opacity: F32, rng: np.random.Generator) -> F32:
+def under_cloud(pixels: F32, opacity: F32, rng: np.random.Generator) -> F32:
     """A sensed picture with cloud over it: thick cloud is near the top of any display range, whatever the tone of the ground."""
     white = rng.uniform(0.92, 0.99) + rng.normal(0, 0.01, pixels.shape)
     return np.asarray(np.clip(pixels + opacity[..., None] * (white - pixels), 0, 1), np.float32)

@@ -71,7 +71,7 @@ class Structure:
         inside = _cut(self.brightness, box, 0, (0, 0))
         gradient = _cut(self.gradient, box, 0, (0, 0))
         size = np.hypot(gradient[..., 0], gradient[..., 1])
-        return bool(np.median(inside) > WHITE and np.median(size) < BLANK * self.texture)
+        return bool(np.median(inside) > WHITE and np.median(size) <= BLANK * self.texture)
 
 
 def recurs(there: Structure, box: F64, here: Structure, shift: F64, gsd_m: float) -> tuple[float, float]:

@@ -22,6 +22,8 @@ MOVE_M = {"container": 0.0, "railcar": 60.0, "vessel": 150.0}
 """A move is told apart from a swap only within this: containers look alike, a string rolls along its track, a hull shifts berth."""
 EDGE_M = 2.0
 """An object so near to ground that was not observed may be hidden by parallax or by the rim of a mask (its cells are 2 m)."""
+ROLL_FIRST = 0.6
+"""Share of the staying gate within which a car has surely not rolled: less than a quarter of the shortest pitch, 10 m (METHOD 4.2)."""
 HINT_RATIO = 1.5
 """Lengths of weak boxes are worse than those of sure ones."""
 SHOWN, BLANK, TAKEN, MISSED = (
@@ -168,26 +170,33 @@ class _Match:
             found = weak[side].boxes[mine].copy() if weak else np.zeros((0, 5))
             found[:, :2] -= drift * side
             hints.append((found, weak[side].strength[mine] if weak else np.zeros(0)))
-        # what is left of parallax once the common part is out: heights of one class differ by about half
-        gate = STAY_M[CLASSES[which]] + tolerance_m * (1.0 if common is None else 0.5)
+        # once the common lean is out half of it is left, since heights of one class differ by about half
+        left = tolerance_m if common is None else min(tolerance_m, 0.5 * float(np.hypot(*common)) * gsd_m)
+        gate = STAY_M[CLASSES[which]] + left
         return cls(looks, (b, a), (boxes_b, boxes_a), (hints[0], hints[1]), drift, gate / gsd_m, gsd_m, which, structure)
 
     def rows(self) -> list[Row]:
-        """Fates: same place first, then weak answers, then moves, then evidence."""
-        pairs = matching.stay(*self.boxes, self.gate_px)
-        rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs]
+        """Fates: same place first, then weak answers, then moves, then nearly the same place, then evidence."""
+        strings = CLASSES[self.cls] == "railcar"
+        # a train that rolled by half a car stands near the places of its neighbours: a roll is tried before the wider gate
+        pairs = matching.stay(*self.boxes, self.gate_px * (ROLL_FIRST if strings else 1.0))
         free = [np.setdiff1d(np.arange(len(self.boxes[s])), [p[s] for p in pairs]) for s in (0, 1)]
         seen = [free[s][self._states(s)[free[s]] == Unseen.OBSERVED] for s in (0, 1)]
         hinted = [self._hinted(s, seen[s]) for s in (0, 1)]
         loose = [np.setdiff1d(free[s], list(hinted[s])) for s in (0, 1)]
         moves = [(int(loose[0][i]), int(loose[1][j])) for i, j in self._moves(loose[0], loose[1])]
-        rows += [self._pair(Kind.MOVED, i, j) for i, j in moves]
+        if strings:
+            rest = [np.setdiff1d(loose[s], [m[s] for m in moves]) for s in (0, 1)]
+            near = matching.stay(self.boxes[0][rest[0]], self.boxes[1][rest[1]], self.gate_px)
+            near = [(int(rest[0][i]), int(rest[1][j])) for i, j in near]
+            pairs, loose = pairs + near, [np.setdiff1d(loose[s], [p[s] for p in near]) for s in (0, 1)]
+        rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs] + [self._pair(Kind.MOVED, i, j) for i, j in moves]
         for side in (0, 1):
             rows += [self._single(Kind.PERSISTED, side, i, HINTED) for i in hinted[side]]
-            rest = np.setdiff1d(loose[side], [m[side] for m in moves])
-            hidden = [int(i) for i in rest if self._states(side)[i] != Unseen.OBSERVED]
+            lone = np.setdiff1d(loose[side], [m[side] for m in moves])
+            hidden = [int(i) for i in lone if self._states(side)[i] != Unseen.OBSERVED]
             rows += [self._single(Kind.UNOBSERVABLE, side, i, REASONS[Unseen(self._states(side)[i])]) for i in hidden]
-            rows += self._weigh(side, np.setdiff1d(rest, hidden), [i for i, s in hinted[side].items() if s < 2 / 3])
+            rows += self._weigh(side, np.setdiff1d(lone, hidden), [i for i, s in hinted[side].items() if s < 2 / 3])
         return rows
 
     def _states(self, side: int) -> NDArray[np.uint8]:

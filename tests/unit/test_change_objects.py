@@ -1,0 +1,170 @@
+"""Fates under a detector that errs: weak boxes, decoys, common lean, structure; and rendered yards whose truth is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+
+from models import Detections
+from models.render.looks import LookChip, exchange, plan_yard, roll, see_yard
+from pipeline.change import evidence
+from pipeline.change.evidence import Structure, carried, recurs
+from pipeline.change.objects import HINTED, MISSED, TAKEN, Look, match_objects
+from pipeline.change.pair import compare
+from pipeline.change.records import Kind
+from pipeline.config import ChangeSettings, SceneMetadata
+from pipeline.detection.scene import SceneDetections
+from pipeline.grid import Grid, Window
+from pipeline.imagery.clouds import observe
+from pipeline.imagery.metadata import open_scene
+from pipeline.imagery.scene import Scene, Tile
+
+F64 = NDArray[np.float64]
+
+
+def row(number: int, dx: float = 0.0, dy: float = 0.0) -> F64:
+    return np.array([[20.0 + 16 * k + dx, 50 + 5.0 * (k % 4) + dy, 14, 3, 0] for k in range(number)])
+
+
+def look_of(boxes: F64, strength: float = 2.0) -> Look:
+    n = len(boxes)
+    return Look(boxes, np.ones(n, np.uint8), np.zeros(n, np.uint8), np.full(n, strength))
+
+
+NONE = look_of(np.zeros((0, 5)))
+
+
+def test_what_the_other_look_shows_weakly_persists() -> None:
+    before = row(10)
+    weak = look_of(before[:1] + np.array([0.4, 0.2, 0, 0, 0]), 0.8)
+    found = match_objects(look_of(before), look_of(before[1:]), 1.0, weak=(NONE, weak))
+    assert (found.kind == Kind.PERSISTED).all()
+    assert found.reason.count(HINTED) == 1
+    assert (found.after == -1).sum() == 1
+    alone = match_objects(look_of(before), look_of(before[1:]), 1.0)
+    assert (alone.kind == Kind.DEPARTED).sum() == 1
+
+
+def test_where_the_other_look_is_poor_absence_says_little() -> None:
+    before = row(20)
+    poor = look_of(before[10:16], 0.5)  # six objects only just seen: as many may be missed
+    found = match_objects(look_of(before), look_of(before[16:]), 1.0, weak=(NONE, poor))
+    assert not (found.kind == Kind.DEPARTED).any()
+    assert found.reason.count(MISSED) == 10
+    good = look_of(before[10:16], 0.9)
+    found = match_objects(look_of(before), look_of(before[16:]), 1.0, weak=(NONE, good))
+    assert (found.kind == Kind.DEPARTED).sum() == 10
+
+
+def test_a_box_of_another_size_on_its_place_is_no_departure() -> None:
+    joined = np.array([[28.0, 50, 30, 3, 0]])  # two cars taken for one
+    pair = np.array([[20.0, 50, 14, 3, 0], [36, 50, 14, 3, 0]])
+    found = match_objects(look_of(pair), look_of(joined), 1.0)
+    assert set(found.kind.tolist()) == {Kind.UNCERTAIN}
+    assert set(found.reason) == {TAKEN}
+
+
+def test_a_lean_that_all_share_is_no_move_and_hides_none() -> None:
+    before = row(24)
+    after = np.delete(row(24, dy=3.6), 5, axis=0)  # the neighbour track is 5 m away: the lean alone is most of it
+    found = match_objects(look_of(before), look_of(after), 1.0, tolerance_m=4.0)
+    pairs = found.kind == Kind.PERSISTED
+    assert pairs.sum() == 23
+    assert found.moved_m[pairs].max() < 0.01
+    assert found.before[found.kind == Kind.DEPARTED].tolist() == [5]
+
+
+def test_decoys_set_the_evidence_that_a_change_needs() -> None:
+    strong, weak = np.array([5.0, 4.5, 4.0]), np.array([2.0, 1.5])
+    assert carried(np.r_[strong, 1.8], weak) == 4.0
+    assert carried(np.array([1.8, 1.6]), weak) == float("inf")
+    assert carried(strong, np.zeros(0)) == 4.0
+
+
+def tile(pixels: NDArray[np.float32]) -> Tile:
+    h, w = pixels.shape[1:]
+    window = Window(0, 0, w, h)
+    return Tile(
+        window, window, np.ascontiguousarray(pixels, np.float32), np.ones((h, w), np.bool_), Grid(w, h, (1, 0, 0, 0, 1, 0), None)
+    )
+
+
+def test_structure_knows_a_body_by_gain_and_offset_and_tells_rails_from_bodies() -> None:
+    rng = np.random.default_rng(4)
+    ground = np.full((80, 120), 0.3) + rng.normal(0, 0.01, (80, 120))
+    ground[[36, 44], :] += 0.2  # rails
+    car = ground.copy()
+    car[37:44, 40:80] = 0.55 + 0.2 * (np.arange(40) % 10 < 3)
+    box = np.array([60.0, 40.5, 40, 7, 0])
+    seen, later, empty = (Structure.of(tile(np.stack([a] * 3))) for a in (car, car * 0.6 + 0.1, ground * 0.6 + 0.1))
+    place, beside = recurs(seen, box, later, np.zeros(2), 0.5)
+    assert place > evidence.STILL_THERE
+    assert place - beside > evidence.OWN
+    gone, elsewhere = recurs(seen, box, empty, np.zeros(2), 0.5)
+    assert gone < evidence.STILL_THERE or gone - elsewhere < evidence.OWN
+    white = tile(np.full((3, 80, 120), 0.95))
+    textured = white.pixels.copy()
+    textured[:, :, :80] = ground[:, :80]
+    assert Structure.of(tile(textured)).blank(np.array([100.0, 40, 20, 6, 0]))
+    assert not later.blank(box)
+
+
+def shoot(folder: Path, name: str, seen: LookChip) -> tuple[Scene, SceneDetections]:
+    pixels, gsd = (seen.chip.pixels * 255).astype(np.uint8), seen.chip.gsd_m
+    shape = {"width": pixels.shape[2], "height": pixels.shape[1], "dtype": "uint8"}
+    with rasterio.open(
+        folder / f"{name}.tif", "w", count=3, crs="EPSG:32626", transform=from_origin(5e5, 45e5, gsd, gsd), **shape
+    ) as t:
+        t.write(pixels)
+    with rasterio.open(folder / f"{name}_mask.tif", "w", count=1, **shape) as t:
+        t.write((seen.cloud > 0.3).astype(np.uint8)[None])
+    scene = open_scene(
+        folder / f"{name}.tif", SceneMetadata(sensor="rendered", gsd_m=gsd, mask=folder / f"{name}_mask.tif"), need_time=False
+    )
+    x, y = (np.clip(seen.chip.boxes[:, k], 0, shape["width"] - 1).astype(int) for k in (0, 1))
+    clear = seen.cloud[y, x] < 0.3
+    boxes = Detections.build(seen.chip.boxes[clear], np.ones(clear.sum()), seen.chip.classes[clear])
+    return scene, SceneDetections(boxes)
+
+
+@pytest.mark.parametrize("seed", [4_951_000, 4_951_001])
+def test_a_yard_that_stands_is_not_changed_and_what_was_exchanged_is_told(tmp_path: Path, seed: int) -> None:
+    yard = plan_yard(seed, 160.0)
+    other = exchange(yard, 0.1, 0)
+    looks = [see_yard(yard, 0, 0.5), see_yard(yard, 1, 0.4, cloud=True), see_yard(other, 2, 0.5)]
+    shots = [shoot(tmp_path, str(k), seen) for k, seen in enumerate(looks)]
+    seen = [observe(scene) for scene, _ in shots]
+    still = compare((shots[0][0], shots[1][0]), (shots[0][1], shots[1][1]), (seen[0], seen[1]), ChangeSettings()).objects
+    assert np.isin(still.kind, [Kind.APPEARED, Kind.DEPARTED, Kind.MOVED]).sum() <= 0.02 * len(still)
+    assert (still.kind == Kind.UNOBSERVABLE).any()
+    told = compare((shots[0][0], shots[2][0]), (shots[0][1], shots[2][1]), (seen[0], seen[2]), ChangeSettings()).objects
+    stays = {b.key for b in yard.bodies} & {b.key for b in other.bodies}
+    for kind, look in ((Kind.DEPARTED, looks[0]), (Kind.APPEARED, looks[2])):
+        events = int((~np.isin(look.bodies, list(stays))).sum())
+        assert (told.kind == kind).sum() == pytest.approx(events, abs=max(1, 0.1 * events))
+
+
+def test_a_train_that_rolls_ten_metres_is_moved(tmp_path: Path) -> None:
+    yard = plan_yard(4_951_002, 200.0)
+    # cars of 12.4 m pitch that roll 10 m stand as if rolled back by 2.4 m: told apart by paint at best, so longer ones are asked for
+    short = {b.track for b in yard.bodies if b.length < 13}
+    tracks = [b.track for b in yard.bodies if b.track not in short]
+    track = max(set(tracks), key=tracks.count)
+    number = tracks.count(track)
+    shots = [shoot(tmp_path, str(k), see_yard(y, k, 0.5)) for k, y in enumerate((yard, roll(yard, track, 10.0)))]
+    seen = (observe(shots[0][0]), observe(shots[1][0]))
+    change = compare((shots[0][0], shots[1][0]), (shots[0][1], shots[1][1]), seen, ChangeSettings())
+    kinds = change.objects.kind[change.objects.classes == 1]
+    assert abs(int((kinds == Kind.MOVED).sum()) - number) <= 1
+    assert (kinds == Kind.PERSISTED).sum() >= len(yard.bodies) - number - 1
+
+
+def test_looks_repeat_byte_for_byte_and_share_their_bodies() -> None:
+    yard = plan_yard(4_951_003, 120.0)
+    first, again, other = see_yard(yard, 0, 0.5), see_yard(yard, 0, 0.5), see_yard(yard, 1, 0.3)
+    np.testing.assert_array_equal(first.chip.pixels, again.chip.pixels)
+    np.testing.assert_array_equal(first.bodies, other.bodies)
+    assert {b.key for b in exchange(yard, 0.5, 0).bodies} != {b.key for b in yard.bodies}
