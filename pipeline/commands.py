@@ -143,12 +143,12 @@ def tell_case(case: str, out: Path) -> None:
     from pipeline.activity.cases import story
     from pipeline.activity.judge import judge
     from pipeline.config import ActivitySettings
-    from pipeline.review.charts import count_chart
+    from pipeline.review.charts import count_chart, standalone
     from pipeline.review.export import write
 
     estimates = story(case)
     alerts, every = judge(estimates, ActivitySettings()), judge(estimates, ActivitySettings(), "all")
-    chart = write(out / f"{case}.svg", count_chart(estimates, [*every[:-1], alerts[-1]], f"{case}, published counts"))
+    chart = write(out / f"{case}.svg", standalone(count_chart(estimates, [*every[:-1], alerts[-1]], f"{case}, published counts")))
     _console().print(_alert_table(f"{case}, published counts", alerts))
     for alert in alerts:
         _console().print("\n" + "\n".join(alert.wording))
@@ -201,12 +201,13 @@ def detect_image(image: Path, out: Path, *, gsd: float | None, model: str, as_js
     features = export.detection_features(scene, found.detections)
     export.write(out / "detections.geojson", export.collection(features, scene.grid.crs, scene=scene.id))
     export.write(out / "detections.txt", export.dota(found.detections))
-    counts = found.detections.counts()
+    counts, raw = found.detections.counts(), found.raw_counts()
     if as_json:
-        _print_json({"scene": scene.id, "gsd_m": scene.gsd_m, "counts": counts, "skipped": found.skipped})
+        _print_json({"scene": scene.id, "gsd_m": scene.gsd_m, "counts": counts, "raw_counts": raw, "skipped": found.skipped})
         return
     for name, number in counts.items():
-        _console().print(f"{name:10} {number}")
+        before = f"  ({raw[name]} boxes before the structure of strings was asked)" if raw[name] != number else ""
+        _console().print(f"{name:10} {number}{before}")
     for reason in found.skipped.values():
         _console().print(f"not counted: {reason}", style="yellow", markup=False)
     _console().print(f"overlay    {out / 'overlay.png'}")

@@ -59,6 +59,7 @@ class LookView:
         exposure: zone key -> (observable fraction, what hides the rest).
         tracks: zone key -> what the pixels along its track centre lines show, for occupied-track length (0.8 to 5 m).
         observed: what of the ground the scene shows; needed only where several scenes make one look.
+        sun_deg: height of the sun, degrees; None where it is not declared.
     """
 
     site: str
@@ -70,6 +71,7 @@ class LookView:
     exposure: Mapping[str, tuple[float, str]]
     tracks: Mapping[str, tuple[TrackLook, ...]] = field(default_factory=dict)
     observed: Observed | None = None
+    sun_deg: float | None = None
 
 
 def in_zone(detections: Detections, outline: BaseGeometry) -> NDArray[np.bool_]:
@@ -135,7 +137,7 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
         raw=len(of_class),
     )
     if estimator == "E2":
-        return _by_length(replace(seen, raw=None), tracks, zone)
+        return _by_length(replace(seen, raw=None), tracks, zone, look.sun_deg)
     rates, note = calibration_for(calibration, cls, look.gsd_m)
     value, low, high = corrected_count(len(of_class), rates)
     return [replace(seen, value=value, low=low, high=high, note=note)]
@@ -194,12 +196,12 @@ def corrected_count(raw: int, rates: Calibration) -> tuple[float, float, float]:
     return value, max(0.0, value - half), max(value + half, missed)
 
 
-def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone) -> list[Estimate]:
+def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone, sun_deg: float | None) -> list[Estimate]:
     """E2: metres of occupied track, and the cars they make."""
     assert seen.gsd_m is not None
     lengths = [(end - start) * STEP_M for track in tracks for start, end in track.strings()]
     track_m = sum(int(track.seen.sum()) for track in tracks) * STEP_M
-    misread = misread_sd(sum(lengths), track_m, seen.gsd_m)
+    misread = misread_sd(sum(lengths), track_m, seen.gsd_m, sun_deg)
     ends = sqrt(2 * len(lengths)) * END_SD_GSD * seen.gsd_m
     metres = Number(sum(lengths), hypot(misread, ends))
     car_m, car_sd_m = zone.fleet or (CAR_M, FLEET_SD_M)

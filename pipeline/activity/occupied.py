@@ -10,7 +10,7 @@ from shapely import get_coordinates, get_parts
 from shapely.geometry.base import BaseGeometry
 
 from models.occupancy import STEP_M, occupied, unroll
-from pipeline.activity.lengths import Pitch, join, pitch
+from pipeline.activity.lengths import join
 from pipeline.grid import Window
 from pipeline.imagery.observed import Observed, Unseen
 from pipeline.imagery.scene import Scene, Tile
@@ -19,9 +19,6 @@ F64 = NDArray[np.float64]
 
 REACH_M = 12.0
 """How far beside a centre line pixels are read: 9 m across the track, and half a sample's blur."""
-
-PITCH_GSD_M = 2.0
-"""Coarsest GSD at which the repeat of a string is asked for (METHOD 5, E3)."""
 
 MIN_STRING_M = 6.0
 """A shorter stretch is no railcar: the shortest body is 9.5 m (METHOD 4.2, a tank of 12 m less its couplings and the error of
@@ -35,22 +32,16 @@ class TrackLook:
     Attributes:
         chance: (N,) probability that a string stands on the step.
         seen: (N,) whether the step could be observed.
-        brightness: (N,) of the track's own middle, for the repeat of a string.
     """
 
     chance: F64
     seen: NDArray[np.bool_]
-    brightness: F64
 
     def strings(self) -> list[tuple[int, int]]:
         """First and last-but-one step of each string; what was not seen belongs to none."""
         at = np.flatnonzero((self.chance >= 0.5) & self.seen)
         spans = join([(i * STEP_M, (i + 1) * STEP_M) for i in at.tolist()])
         return [(round(a / STEP_M), round(b / STEP_M)) for a, b in spans if b - a >= MIN_STRING_M]
-
-    def pitch(self, start: int, end: int) -> Pitch | None:
-        """E3: the repeat of a string, None where none stands out or a part of it was not seen."""
-        return pitch(self.brightness[start:end], STEP_M) if self.seen[start:end].all() else None
 
 
 def window_along(lines: BaseGeometry, scene: Scene) -> Window:
@@ -82,12 +73,11 @@ def look_along(tile: Tile, lines: BaseGeometry, gsd_m: float) -> tuple[TrackLook
     """
     if tile.read.empty:
         steps = [max(1, round(line.length * gsd_m / STEP_M)) for line in get_parts(lines)]
-        return tuple(TrackLook(np.zeros(n), np.zeros(n, np.bool_), np.zeros(n)) for n in steps)
+        return tuple(TrackLook(np.zeros(n), np.zeros(n, np.bool_)) for n in steps)
     shift = np.array([tile.read.x0, tile.read.y0], np.float64)
     rolls = [unroll(tile.pixels, tile.valid, get_coordinates(line) - shift, gsd_m) for line in get_parts(lines)]
     chances = occupied(rolls, gsd_m)
-    middle = [r.values.reshape(-1, 3, r.values.shape[1])[len(r.values) // 6].mean(axis=0).astype(np.float64) for r in rolls]
-    return tuple(TrackLook(c, r.valid, b) for c, r, b in zip(chances, rolls, middle, strict=True))
+    return tuple(TrackLook(c, r.valid) for c, r in zip(chances, rolls, strict=True))
 
 
 def union(views: Sequence[tuple[TrackLook, ...]]) -> tuple[TrackLook, ...]:
@@ -97,15 +87,15 @@ def union(views: Sequence[tuple[TrackLook, ...]]) -> tuple[TrackLook, ...]:
     """
     out = []
     for first, *others in zip(*views, strict=True):
-        chance, seen, brightness = first.chance.copy(), first.seen.copy(), first.brightness.copy()
+        chance, seen = first.chance.copy(), first.seen.copy()
         for other in others:
             if len(other.seen) == 0:
                 continue
             index = np.minimum(np.arange(len(seen)) * len(other.seen) // max(len(seen), 1), len(other.seen) - 1)
             adds = ~seen & other.seen[index]
-            chance[adds], brightness[adds] = other.chance[index[adds]], other.brightness[index[adds]]
+            chance[adds] = other.chance[index[adds]]
             seen |= adds
-        out.append(TrackLook(chance, seen, brightness))
+        out.append(TrackLook(chance, seen))
     return tuple(out)
 
 

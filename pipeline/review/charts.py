@@ -9,6 +9,21 @@ from pipeline.activity.records import Alert, Estimate
 WIDTH, HEIGHT = 760, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 18, 34
 
+STYLE = (
+    ".chart{background:#fff;font-family:system-ui,Helvetica,Arial,sans-serif}"
+    ".grid{stroke:#ddd;fill:none}.tick{font-size:11px;fill:#666}.band{fill:#0b6e8a;fill-opacity:.13}"
+    ".expected{fill:none;stroke:#0b6e8a;stroke-dasharray:4 3}.guard{fill:#888;fill-opacity:.1}.look circle{fill:#222}"
+    ".partial circle{fill:#fff;stroke:#222;stroke-width:1.6}.whisker{stroke:#222;stroke-width:1.2;opacity:.55}"
+    ".unseen path{stroke:#777;stroke-width:1.8;fill:none}.alert{fill:none;stroke:#c00;stroke-width:2}"
+    ".alert-word{font-size:13px;font-weight:700;fill:#c00}"
+)
+"""The report's colours, for a chart that stands in a file of its own: without them a viewer paints every shape black."""
+
+
+def standalone(chart: str) -> str:
+    """A chart as a file of its own, with `STYLE` inside."""
+    return chart.replace("<title>", f"<style>{STYLE}</style><title>", 1)
+
 
 def count_chart(series: Sequence[Estimate], alerts: Sequence[Alert], title: str) -> str:
     """One zone and class over time.
@@ -35,7 +50,7 @@ def count_chart(series: Sequence[Estimate], alerts: Sequence[Alert], title: str)
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(value, top) / top)
 
     parts = [_axes(start, end, top, x, y)]
-    judged = [a for a in alerts if a.band_high is not None and a.looks >= 5]
+    judged = [a for a in alerts if a.band_high is not None and a.looks >= 5 and a.estimate.value is not None]
     if judged:
         upper = " ".join(f"{x(a.estimate.time):.1f},{y(a.band_high or 0):.1f}" for a in judged)
         lower = " ".join(f"{x(a.estimate.time):.1f},{y(a.band_low or 0):.1f}" for a in reversed(judged))

@@ -54,7 +54,7 @@ STAGES = {
     s.name: s
     for s in (
         Stage("observe", 2, (), "masking what cannot be seen"),
-        Stage("detect", 3, (), "finding objects"),
+        Stage("detect", 4, (), "finding objects"),
         Stage("align", 3, (), "registering looks to the site's frame"),
         Stage("estimate", 3, ("observe", "detect", "align"), "counting by zone"),
         Stage("compare", 4, ("observe", "detect"), "comparing consecutive looks"),
@@ -152,6 +152,7 @@ def _view(site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], mad
         {key: exposure(observed, outline) for key, outline in shapes.items()},
         tracks=_tracks(site, zones, scene, reference, made["align", scene.id], observed),
         observed=observed,
+        sun_deg=scene.view.sun_elevation,
     )
 
 

@@ -38,7 +38,7 @@ from pipeline.imagery.scene import Tile
 
 F32 = NDArray[np.float32]
 JUDGED, CALIBRATING = 9_700_000, 4_980_000
-FLEET = (16.1, 0.8)
+FLEET = (15.95, 0.62)
 """Metres per car over couplers of the rendered fleet, and its spread between yards; printed by ``--calibrate``."""
 CAR_GSDS, TRACK_GSDS = (0.3, 0.5, 0.8), (1.0, 1.5, 2.0, 3.0)
 EXTENT_M = {"E1": 154.0, "E2": 300.0}
@@ -77,7 +77,7 @@ def cloud(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]
     return np.asarray(x * np.cos(turn) + y * np.sin(turn) < rng.uniform(-0.1, 0.4))
 
 
-def view(side: int, gsd_m: float, found: Detections, seen: NDArray[np.bool_], **more: object) -> LookView:
+def view(side: int, gsd_m: float, found: Detections, seen: NDArray[np.bool_], sun_deg: float, **more: object) -> LookView:
     """A look at a yard that is one zone."""
     share = float(seen.mean())
     return LookView(
@@ -88,6 +88,7 @@ def view(side: int, gsd_m: float, found: Detections, seen: NDArray[np.bool_], **
         detections=found,
         outlines={"yard@1": box(0, 0, side, side)},
         exposure={"yard@1": (share, "" if share == 1 else f"cloud {100 * (1 - share):.0f} %")},
+        sun_deg=sun_deg,
         **more,  # type: ignore[arg-type]
     )
 
@@ -123,7 +124,7 @@ def count_cars(seed: int, heads: Sequence[models.Detector], folder: Path) -> lis
         path.unlink()
         found = found.take(_on(seen, found.boxes))
         truth = int(_on(seen, chip.boxes[chip.classes == CLASSES.index("railcar")]).sum())
-        (e,) = estimate_zones(view(len(seen), gsd_m, found, seen), [zone("railcar")], calibration)
+        (e,) = estimate_zones(view(len(seen), gsd_m, found, seen, angles(light)[0]), [zone("railcar")], calibration)
         out.append(row("E1 railcars", e, light, truth))
     return [r for r in out if r is not None]
 
@@ -157,7 +158,7 @@ def measure_tracks(seed: int) -> list[Row]:
             inside = (index >= 0) & (index < len(look.seen))
             cars += float(look.seen[index[inside]].sum())
         for name, fleet in (("E2 cars, fleet declared", FLEET), ("E2 cars, 14.0 m prior", None)):
-            look_view = view(len(seen), gsd_m, Detections.empty(), seen, tracks={"yard@1": looks})
+            look_view = view(len(seen), gsd_m, Detections.empty(), seen, angles(light)[0], tracks={"yard@1": looks})
             number, track_m = estimate_zones(look_view, [zone("railcar", fleet)], ())
             out.append(row(name, number, light, cars))
         out.append(row("E2 occupied metres", track_m, light, metres))

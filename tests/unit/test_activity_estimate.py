@@ -151,7 +151,7 @@ def track(occupied: list[tuple[float, float]], length_m: float = 300.0, hidden: 
     chance = np.zeros(len(at))
     for start, end in occupied:
         chance[(at > start) & (at < end)] = 0.9
-    return TrackLook(chance, ~((at > hidden[0]) & (at < hidden[1])), np.zeros(len(at)))
+    return TrackLook(chance, ~((at > hidden[0]) & (at < hidden[1])))
 
 
 def test_e2_measures_along_the_tracks() -> None:
