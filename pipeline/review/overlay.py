@@ -97,7 +97,7 @@ def draw_overlay(
     sun = "" if scene.view.sun_elevation is None else f", sun {scene.view.sun_elevation:.0f} deg high"
     line = f"{scene.sensor}, {scene.gsd_m:.2g} m{sun}: {counted}"
     caption = Caption(f"{scene.id}   {when}", line, " | ".join(t for t in (scene.credit, scene.licence) if t))
-    return _framed(picture, caption, legend, scene.gsd_m / k, scene)
+    return framed(picture, caption, legend, scene.gsd_m / k, scene)
 
 
 def draw_pair(
@@ -129,7 +129,7 @@ def draw_pair(
     dates = [s.acquired.strftime("%Y-%m-%d") if s.acquired else s.id for s in scenes]
     credit = " | ".join(dict.fromkeys(t for s in scenes for t in (s.credit, s.licence) if t))
     caption = Caption(f"{dates[0]}  before   |   after  {dates[1]}", f"{scenes[0].id} to {scenes[1].id}", credit)
-    return _framed(both, caption, legend, gsd_m / zoom, scenes[0]), frames
+    return framed(both, caption, legend, gsd_m / zoom, scenes[0]), frames
 
 
 def _box(
@@ -153,7 +153,7 @@ def _outline(draw: ImageDraw.ImageDraw, outline: BaseGeometry, k: float, label: 
         draw.line(points, fill=(255, 255, 255), width=2)
     x, y, _, _ = polygons[0].bounds
     at = max(4.0, x * k + 4), max(4.0, y * k + 3)
-    draw.text(at, label, fill=(255, 255, 255), font=_font(15), stroke_width=2, stroke_fill=(0, 0, 0))
+    draw.text(at, label, fill=(255, 255, 255), font=font(15), stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def _hatch(picture: Image.Image, observed: Observed, k: float) -> Image.Image:
@@ -171,7 +171,7 @@ def _hatch(picture: Image.Image, observed: Observed, k: float) -> Image.Image:
     return Image.fromarray(canvas)
 
 
-def _framed(
+def framed(
     picture: Image.Image,
     caption: Caption,
     legend: Sequence[tuple[tuple[int, int, int], str]],
@@ -183,29 +183,29 @@ def _framed(
     out = Image.new("RGB", (width, picture.height + HEAD + FOOT), PANEL)
     out.paste(picture, (0, HEAD))
     draw = ImageDraw.Draw(out)
-    draw.text((12, 7), caption.title, fill=INK, font=_font(20))
-    draw.text((12, 32), caption.line, fill=FAINT, font=_font(14))
+    draw.text((12, 7), caption.title, fill=INK, font=font(20))
+    draw.text((12, 32), caption.line, fill=FAINT, font=font(14))
     y, x = picture.height + HEAD + 10, 12.0
     for colour, words in legend:
         draw.rectangle((x, y + 2, x + 14, y + 14), outline=colour, width=3)
-        draw.text((x + 20, y), words, fill=INK, font=_font(14))
-        x += 34 + draw.textlength(words, font=_font(14))
+        draw.text((x + 20, y), words, fill=INK, font=font(14))
+        x += 34 + draw.textlength(words, font=font(14))
     metres = _round_length(m_per_px * width * 0.18)
     bar = metres / m_per_px
     base = y + 42
     draw.line((12, base, 12 + bar, base), fill=INK, width=3)
     for end in (12, 12 + bar):
         draw.line((end, base - 5, end, base + 5), fill=INK, width=2)
-    draw.text((20 + bar, base - 9), f"{metres:g} m", fill=INK, font=_font(14))
+    draw.text((20 + bar, base - 9), f"{metres:g} m", fill=INK, font=font(14))
     _north(draw, 20 + bar + 80, base, scene)
-    draw.text((width - 12, base - 9), caption.credit, fill=FAINT, font=_font(13), anchor="ra")
+    draw.text((width - 12, base - 9), caption.credit, fill=FAINT, font=font(13), anchor="ra")
     return out
 
 
 def _north(draw: ImageDraw.ImageDraw, x: float, y: float, scene: Scene) -> None:
     """An arrow along the grid's north; without a CRS there is none to draw, and the picture says so."""
     if scene.grid.crs is None:
-        draw.text((x, y - 9), "north not known", fill=FAINT, font=_font(13))
+        draw.text((x, y - 9), "north not known", fill=FAINT, font=font(13))
         return
     origin, up = scene.grid.to_pixel(np.array([[0.0, 0.0], [0.0, 1.0]]))
     u = (up - origin) / np.hypot(*(up - origin))
@@ -220,7 +220,7 @@ def _north(draw: ImageDraw.ImageDraw, x: float, y: float, scene: Scene) -> None:
         ],
         fill=INK,
     )
-    draw.text((x + 14, y - 9), "N", fill=INK, font=_font(14))
+    draw.text((x + 14, y - 9), "N", fill=INK, font=font(14))
 
 
 def _round_length(metres: float) -> float:
@@ -229,7 +229,8 @@ def _round_length(metres: float) -> float:
     return float(max(f * power for f in (1, 2, 5) if f * power <= metres))
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, the same on every platform."""
     return ImageFont.load_default(size)
 
 

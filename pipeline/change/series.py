@@ -1,0 +1,408 @@
+"""What was built over a series of looks: a lasting step of the ground's brightness, with its date interval (METHOD 7).
+
+Cars move daily, and two looks cannot tell a pit from a parked lorry; many looks can. Looks are aligned, put on one grid at a fraction
+of the minimum mapping unit, and freed of tone: logarithm, less the neighbourhood's mean, over the look's own spread. Per pixel the
+cumulative sums of the looks that saw it (CUSUM; unseen ones have no weight) give, for every date, the difference of the means before
+and after over its standard error; the largest one dates the step. Ground whose steps stand out and fall between the same looks makes
+a patch, and the mean series of a patch is judged again, with far less noise: its step must last to the end, be a step rather than a
+trend or a season, and be stronger than what the same looks in a random order hold (`EXPECTED_FALSE` patches a series): an order
+cannot matter where nothing was built.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import cv2
+import numpy as np
+import rasterio.features
+from numpy.typing import NDArray
+from scipy import stats
+from shapely import Polygon
+from shapely.affinity import translate
+from shapely.geometry import mapping, shape
+
+from pipeline.change.records import Alignment
+from pipeline.change.register import register, warp_tile
+from pipeline.config import ChangeSettings
+from pipeline.errors import ImageryError
+from pipeline.grid import Grid, Window
+from pipeline.imagery.observed import Observed, Unseen
+from pipeline.imagery.scene import Scene, Tile
+from pipeline.imagery.warp import frame, pixel_map, read_on_grid
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+MIN_LOOKS = 6
+"""Looks below which no step can be told from chance: two before, two after, and two to know the noise."""
+SIDE_LOOKS = 2
+"""Looks needed before and after a step: one alone may be a lorry."""
+CELLS = 6.0
+"""Working pixels along the side of the minimum mapping unit: a berm is a sixth of a pit."""
+MAX_SIDE_PX = 2048
+TONE_M = 25.0
+"""Neighbourhood whose mean is taken out, metres: larger than what is built, smaller than a field."""
+NEIGHBOURS = 2
+"""Looks just before one that it may be registered to instead of the reference."""
+SURE, NEAR_PX = 0.3, 0.3
+"""Reliability and shift of a fit that was not applied, from which a look lies right as it is."""
+CLIP = 6.0
+"""Multiples of its own spread at which a pixel's value is cut, so that a missed cloud is one poor look and not a step."""
+PIXEL = 2.75
+"""Strength from which a pixel may belong to a patch; what a patch is worth is judged on its mean series."""
+EXPECTED_FALSE = 0.25
+"""Patches per series that chance may make."""
+SHUFFLES = 8
+LASTING = 0.5
+"""Share of a step that the last two looks must still show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Looks on one grid.
+
+    Attributes:
+        values: (T, H, W) float32 brightness freed of tone, 0 where not valid.
+        valid: (T, H, W) bool.
+        times: T aware UTC times, rising.
+        names: T scene ids.
+        grid: common grid.
+        gsd_m: metres per pixel.
+        first: the clearest of the earliest looks, for the picture.
+        last: the clearest of the latest looks.
+        alignments: by scene id, how each lies on the reference.
+        skipped: scene id and reason of looks that were not used.
+    """
+
+    values: F32
+    valid: Mask
+    times: tuple[datetime, ...]
+    names: tuple[str, ...]
+    grid: Grid
+    gsd_m: float
+    first: Tile
+    last: Tile
+    alignments: dict[str, Alignment]
+    skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Something that was not there and then stayed.
+
+    Attributes:
+        geometry: GeoJSON polygon in pixels of the stack's grid.
+        area_m2: its area.
+        last_without: index of the last look that saw the place without it.
+        first_with: index of the first look that saw it.
+        strength: its step over the step's standard error.
+    """
+
+    geometry: dict[str, Any]
+    area_m2: float
+    last_without: int
+    first_with: int
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What was built over a series.
+
+    Attributes:
+        built: every new structure, by date, then place.
+        low, high: 90 % interval of their number: chance patches taken away, ground that too few looks saw added.
+        observed: share of the ground that enough looks saw.
+        threshold: strength from which a patch counts.
+        strength: (H, W) float32 strength per pixel, -1 where too few looks saw it.
+    """
+
+    built: tuple[Built, ...]
+    low: int
+    high: int
+    observed: float
+    threshold: float
+    strength: F32
+
+
+def stack_looks(scenes: Sequence[Scene], observed: Sequence[Observed], settings: ChangeSettings) -> Stack:
+    """Put looks of one place, in order of time, on one grid.
+
+    Raises:
+        ImageryError: fewer than `MIN_LOOKS` looks can be used.
+    """
+    clear = [float((o.state == Unseen.OBSERVED).mean()) for o in observed]
+    reference = scenes[int(np.argmax(clear))]
+    longest = max(reference.grid.width, reference.grid.height)
+    factor = max(1.0, settings.min_area_m2**0.5 / CELLS / reference.gsd_m, longest / MAX_SIDE_PX)
+    grid, gsd_m = reference.grid.scaled(factor), reference.gsd_m * factor
+    base = _read(reference, reference, observed[int(np.argmax(clear))], grid)
+    tiles: list[Tile] = []
+    used: list[Scene] = []
+    alignments: dict[str, Alignment] = {}
+    skipped: list[tuple[str, str]] = []
+    for scene, seen in zip(scenes, observed, strict=True):
+        tile = _read(scene, reference, seen, grid)
+        if scene.id != reference.id:
+            found = _place([base, *tiles[::-1][:NEIGHBOURS]], tile, settings.max_shift_m / gsd_m)
+            alignments[scene.id] = found
+            if not _placed(found):
+                skipped.append((scene.id, f"could not be registered: {found.reason}"))
+                continue
+            tile = warp_tile(tile, found.matrix) if found.applied else tile
+        tiles.append(tile)
+        used.append(scene)
+    if len(tiles) < MIN_LOOKS:
+        raise ImageryError(
+            f"{len(tiles)} of {len(scenes)} looks can be used; a series needs {MIN_LOOKS}",
+            "; ".join(f"{n}: {r}" for n, r in skipped) or "Give more looks of the place.",
+        )
+    values = np.stack([_toneless(t, gsd_m) for t in tiles])
+    valid = np.stack([t.valid for t in tiles])
+    share = valid.mean(axis=(1, 2))
+    first, last = (max(part, key=lambda i: share[i]) for part in (range(len(tiles) // 3), range(2 * len(tiles) // 3, len(tiles))))
+    times, names = tuple(s.time for s in used), tuple(s.id for s in used)
+    return Stack(values, valid, times, names, grid, gsd_m, tiles[first], tiles[last], alignments, tuple(skipped))
+
+
+def _place(anchors: Sequence[Tile], tile: Tile, max_shift_px: float) -> Alignment:
+    """How a look lies on the reference, or, where season or building has made that too unlike, on the looks just before it."""
+    first = found = register(anchors[0], tile, max_shift_px)
+    for anchor in anchors[1:]:
+        if _placed(found):
+            return found
+        found = register(anchor, tile, max_shift_px)
+    return found if _placed(found) else first
+
+
+def _placed(found: Alignment) -> bool:
+    """Applied, or surely so near that nothing had to be."""
+    return found.applied or (found.reliability > SURE and float(np.hypot(found.dx_px, found.dy_px)) < NEAR_PX)
+
+
+def _read(scene: Scene, reference: Scene, observed: Observed, grid: Grid) -> Tile:
+    """A look on the grid, less what was not observed."""
+    tile = read_on_grid(scene, reference, grid)
+    matrix = pixel_map(grid, frame(scene, reference))
+    ys, xs = np.mgrid[0 : grid.height, 0 : grid.width] + 0.5
+    points = np.stack([xs.ravel(), ys.ravel()], axis=1) @ matrix[:, :2].T + matrix[:, 2]
+    hidden = (observed.seen_at(points) != Unseen.OBSERVED).reshape(tile.valid.shape)
+    # the rim of a cloud is thin cloud: one cell of the mask more
+    reach = 2 * max(1, round(observed.factor * scene.gsd_m / (reference.gsd_m * _step(reference.grid, grid)))) + 1
+    hidden = cv2.dilate(hidden.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    valid = tile.valid & ~hidden
+    return Tile(tile.core, tile.read, tile.pixels * valid, valid, grid)
+
+
+def _step(source: Grid, grid: Grid) -> float:
+    return grid.pixel_size()[0] / source.pixel_size()[0]
+
+
+def _toneless(tile: Tile, gsd_m: float) -> F32:
+    """(H, W) logarithm of brightness less its neighbourhood's mean, over the look's spread; 0 where not valid."""
+    level = np.log(tile.pixels.mean(axis=0) + np.float32(0.05)) * tile.valid
+    cover = tile.valid.astype(np.float32)
+    around = cv2.GaussianBlur(level, (0, 0), TONE_M / gsd_m) / np.maximum(cv2.GaussianBlur(cover, (0, 0), TONE_M / gsd_m), 1e-3)
+    flat = level - around
+    if not tile.valid.any():
+        return np.zeros_like(flat)
+    spread = 1.4826 * float(np.median(np.abs(flat[tile.valid]))) + 1e-4
+    return np.asarray(flat / spread * tile.valid, np.float32)
+
+
+def find_built(stack: Stack, min_area_m2: float, seed: int = 0) -> Growth:
+    """Find what was built.
+
+    Args:
+        stack: the looks.
+        min_area_m2: minimum mapping unit.
+        seed: of the random orders behind the threshold.
+    """
+    values = _clipped(stack.values, stack.valid)
+    least = max(1.0, min_area_m2 / stack.gsd_m**2)
+    strength, step = _steps(values, stack.valid)
+    found = _candidates(values, stack, strength, step, least)
+    threshold = _threshold(values, stack, least, seed)
+    # what was built inflates its own null: take it out and ask again
+    quiet = _stepless(values, stack.valid, step, _ground(found, threshold, strength.shape))
+    threshold = min(threshold, _threshold(quiet, stack, least, seed))
+    enough = strength >= 0
+    found = [b for b in found if b.strength >= threshold]
+    found.sort(key=lambda b: (b.first_with, b.last_without, shape(b.geometry).bounds))
+    observed = float(enough.mean())
+    low = max(0, len(found) - int(stats.poisson.ppf(0.95, EXPECTED_FALSE)))
+    unseen = len(found) * (1 - observed) / max(observed, 0.05)  # as densely built as the ground that was seen
+    high = len(found) + (int(stats.poisson.ppf(0.95, unseen)) if unseen > 0 else 0)
+    return Growth(tuple(found), min(low, len(found)), high, observed, threshold, strength)
+
+
+def _clipped(values: F32, valid: Mask) -> F32:
+    """Values cut at `CLIP` spreads from each pixel's median; spreads are at least the usual one."""
+    masked = np.where(valid, values, np.nan)
+    with np.errstate(all="ignore"):
+        middle = np.nan_to_num(_median(masked))
+        spread = 1.4826 * np.nan_to_num(_median(np.abs(masked - middle)))
+    spread = np.maximum(spread, np.median(spread[valid.any(axis=0)]) if valid.any() else 1.0)
+    return np.asarray(np.clip(values, middle - CLIP * spread, middle + CLIP * spread) * valid, np.float32)
+
+
+def _median(values: F32) -> F32:
+    """Median over the first axis, NaN left out; NaN where nothing is left."""
+    order = np.sort(values, axis=0)  # NaN last
+    number = np.isfinite(values).sum(axis=0)
+    low, high = np.maximum((number - 1) // 2, 0), np.minimum(number // 2, len(values) - 1)
+    pick = [np.take_along_axis(order, i[None], axis=0)[0] for i in (low, high)]
+    return np.asarray((pick[0] + pick[1]) / 2, np.float32)
+
+
+def _steps(values: F32, valid: Mask) -> tuple[F32, NDArray[np.int64]]:
+    """Per pixel the strongest step: its size over its standard error (-1 where too few looks), and the first look after it."""
+    n, s = np.cumsum(valid, axis=0, dtype=np.float32), np.cumsum(values, axis=0, dtype=np.float32)
+    total = (values**2).sum(axis=0) - s[-1] ** 2 / np.maximum(n[-1], 1)
+    best, step = np.zeros(values.shape[1:], np.float32), np.zeros(values.shape[1:], np.int64)
+    for k in range(1, len(values)):
+        before, after = n[k - 1], n[-1] - n[k - 1]
+        able = (before >= SIDE_LOOKS) & (after >= SIDE_LOOKS) & valid[k]
+        means = s[k - 1] / np.maximum(before, 1), (s[-1] - s[k - 1]) / np.maximum(after, 1)
+        between = np.where(able, before * after / np.maximum(n[-1], 1) * (means[1] - means[0]) ** 2, 0)
+        better = between > best
+        best, step = np.where(better, between, best), np.where(better, k, step)
+    enough = n[-1] >= MIN_LOOKS
+    noise = np.maximum(total - best, 0) / np.maximum(n[-1] - 2, 1)
+    usual = float(np.median(noise[enough])) if enough.any() else 1.0
+    # a pixel cannot know its noise better than its neighbours do: half of what is usual is the floor
+    strength = np.sqrt(best / np.maximum(noise, max(usual / 2, 1e-6)))
+    return np.where(enough, strength, -1).astype(np.float32), step
+
+
+def _stepless(values: F32, valid: Mask, step: NDArray[np.int64], where: Mask) -> F32:
+    """Values with the step of the pixels in `where` taken out."""
+    after = np.arange(len(values))[:, None, None] >= step[None]
+    out = values.copy()
+    for part in (after & valid, ~after & valid):
+        mean = (values * part).sum(axis=0) / np.maximum(part.sum(axis=0), 1)
+        out = np.where(part & where, values - mean, out)
+    return np.asarray(out, np.float32)
+
+
+def _candidates(values: F32, stack: Stack, strength: F32, step: NDArray[np.int64], least: float) -> list[Built]:
+    """Patches with a lasting step, however weak."""
+    found = (_date(at, patch, values, stack, step) for at, patch in _patches(strength > PIXEL, step, stack.valid, least))
+    return [b for b in found if b is not None]
+
+
+def _ground(found: Sequence[Built], threshold: float, size: tuple[int, ...]) -> Mask:
+    """(H, W) ground of what was found, and a pixel around it."""
+    shapes = [b.geometry for b in found if b.strength >= threshold]
+    if not shapes:
+        return np.zeros(size, np.bool_)
+    drawn = rasterio.features.rasterize(shapes, out_shape=size, all_touched=True, dtype="uint8")
+    return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0)
+
+
+def _threshold(values: F32, stack: Stack, least: float, seed: int) -> float:
+    """The strength that patches of the looks in random orders exceed `EXPECTED_FALSE` times a series on average."""
+    rng = np.random.default_rng(seed)
+    chance: list[float] = []
+    for _ in range(SHUFFLES):
+        order = rng.permutation(len(values))
+        mixed = replace(stack, values=values[order], valid=stack.valid[order])
+        strength, step = _steps(mixed.values, mixed.valid)
+        chance += [b.strength for b in _candidates(mixed.values, mixed, strength, step, least)]
+    allowed = int(EXPECTED_FALSE * SHUFFLES)
+    ranked = sorted(chance, reverse=True)
+    return max(PIXEL, ranked[allowed] if len(ranked) > allowed else 0.0)
+
+
+def _whole(mask: Mask) -> NDArray[np.uint8]:
+    """A mask whose hairline gaps are closed: berm and floor of a pit are one thing."""
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def _patches(mask: Mask, step: NDArray[np.int64], valid: Mask, least: float) -> Iterator[tuple[Window, Mask]]:
+    """Connected ground that changed between the same looks, each with its window; neighbours of two dates are two patches."""
+    count, labels, sizes, _ = cv2.connectedComponentsWithStats(_whole(mask), connectivity=8)
+    before = _last_seen(step, valid)
+    for label in range(1, count):
+        x, y, w, h, area = (int(v) for v in sizes[label])
+        if area < least:
+            continue
+        at = np.s_[y : y + h, x : x + w]
+        rest, first, last = (labels[at] == label) & mask[at], step[at], before[at]
+        taken = np.zeros((h, w), np.uint8)
+        while rest.any():
+            date = int(np.bincount(first[rest]).argmax())
+            earlier = int(np.bincount(last[rest & (first == date)]).argmax())
+            same = rest & (np.maximum(last, earlier) < np.minimum(first, date))  # their date intervals overlap
+            rim = cv2.dilate(taken, np.ones((7, 7), np.uint8)) > 0
+            for piece in _pieces(same, least):
+                if rim[piece].mean() < 0.5:  # else the rim of a patch, which noise dated otherwise
+                    taken[piece] = 1
+                    yield Window(x, y, x + w, y + h), piece
+            rest &= ~same
+
+
+def _pieces(mask: Mask, least: float) -> list[Mask]:
+    count, labels, sizes, _ = cv2.connectedComponentsWithStats(_whole(mask), connectivity=8)
+    return [labels == i for i in range(1, count) if sizes[i, cv2.CC_STAT_AREA] >= least]
+
+
+def _last_seen(step: NDArray[np.int64], valid: Mask) -> NDArray[np.int64]:
+    """(H, W) index of the last look before `step` that saw each pixel."""
+    out = np.zeros(step.shape, np.int64)
+    for k in range(len(valid)):
+        out = np.where(valid[k] & (k < step), k, out)
+    return out
+
+
+def _date(at: Window, patch: Mask, values: F32, stack: Stack, step: NDArray[np.int64]) -> Built | None:
+    """Date a patch by its mean series; None where it does not last, or is a trend or a season rather than a step."""
+    part = np.s_[:, at.y0 : at.y1, at.x0 : at.x1]
+    inside, seen, step = values[part][:, patch], stack.valid[part][:, patch], step[part[1:]]
+    half = seen.mean(axis=1) >= 0.5
+    k0 = int(np.median(step[patch]))
+    n1, n2 = seen[:k0].sum(axis=0), seen[k0:].sum(axis=0)
+    sign = np.sign(inside[k0:].sum(axis=0) / np.maximum(n2, 1) - inside[:k0].sum(axis=0) / np.maximum(n1, 1))
+    series = (inside * sign).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    looks = np.flatnonzero(half)
+    y = series[looks].astype(np.float64)
+    if len(y) < MIN_LOOKS:
+        return None
+    cuts = range(SIDE_LOOKS, len(y) - SIDE_LOOKS + 1)
+    # dated by absolute deviations: one poor look must not draw the step to itself
+    k = min(cuts, key=lambda c: float(np.abs(y[:c] - np.median(y[:c])).sum() + np.abs(y[c:] - np.median(y[c:])).sum()))
+    left = float(((y[:k] - y[:k].mean()) ** 2).sum() + ((y[k:] - y[k:].mean()) ** 2).sum())
+    size = y[k:].mean() - y[:k].mean()
+    if size <= 0 or y[-SIDE_LOOKS:].mean() - y[:k].mean() < LASTING * size or left > _smooth_rest(y, looks, stack.times):
+        return None
+    error = np.sqrt(max(left / (len(y) - 2), 1e-6) * (1 / k + 1 / (len(y) - k)))
+    geometry = translate(_outline(patch), at.x0, at.y0)
+    return Built(
+        dict(mapping(geometry)),
+        round(geometry.area * stack.gsd_m**2, 1),
+        int(looks[k - 1]),
+        int(looks[k]),
+        round(float(size / error), 1),
+    )
+
+
+def _smooth_rest(y: F64, looks: NDArray[np.int64], times: Sequence[datetime]) -> float:
+    """What a straight line leaves of a series, or a year's wave where the looks span most of a year; the better of them."""
+    days = np.array([(times[i] - times[0]).total_seconds() / 86400 for i in looks])
+    ones = np.ones(len(y))
+    models = [np.stack([ones, days], axis=1)]
+    if np.ptp(days) > 270:
+        turn = 2 * np.pi * days / 365.25
+        models.append(np.stack([ones, np.cos(turn), np.sin(turn)], axis=1))
+    return min(float(((y - m @ np.linalg.lstsq(m, y, rcond=None)[0]) ** 2).sum()) for m in models)
+
+
+def _outline(patch: Mask) -> Any:
+    """Polygon of a patch with its holes filled, corners of pixels smoothed away."""
+    whole = _whole(patch)
+    pieces: list[Any] = [shape(g) for g, _ in rasterio.features.shapes(whole, mask=whole > 0, connectivity=8)]
+    largest = max(pieces, key=lambda p: p.area)
+    return Polygon(largest.exterior.coords).simplify(0.7)
