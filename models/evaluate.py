@@ -18,6 +18,7 @@ from models.datasets.real import Picture, read_picture
 from models.detector import CLASSES, Detections, Detector, load
 from models.network import STRIDE
 from models.render import EVALUATION_SEEDS, render_chip
+from models.structure import detect
 
 MATCH_IOU = 0.3
 """Oriented IoU that makes a hit: labels of 3 m wide bodies are not good to more (imagery notes)."""
@@ -111,7 +112,7 @@ def _on_renders(head: Detector, name: str, kind: str, working: float, gsd: float
         chip = render_chip(EVALUATION_SEEDS + k, kind, working, CHIP_PX, gsd)
         mine = chip.classes == CLASSES.index(name)
         boxes, visible = chip.boxes[mine], chip.visible[mine] >= 0.4
-        detections = head.detect(chip.pixels, chip.valid).of(name)
+        detections = detect(head, chip.pixels, chip.valid).of(name)
         cut = ob.iou_matrix(detections.boxes, boxes[~visible])
         found.append(detections.take(cut.max(axis=1, initial=0) < MATCH_IOU))
         truth.append(boxes[visible])
@@ -122,7 +123,7 @@ def _on_muttenz(head: Detector, path: Path, gsd: float) -> Score:
     """The columns that no training saw, at a simulated sensor GSD."""
     picture = read_picture(path, path.with_suffix(".txt"), 0.2546)
     pixels, zoom = at_gsd(picture, gsd, head.gsd.working_m)
-    detections = head.detect(pixels, np.ones(pixels.shape[1:], np.bool_)).of("railcar").moved(0, 0, 1 / zoom)
+    detections = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of("railcar").moved(0, 0, 1 / zoom)
     east = detections.take(detections.boxes[:, 0] >= MUTTENZ_SPLIT)
     return score([east], [picture.boxes[picture.boxes[:, 0] >= MUTTENZ_SPLIT]])
 

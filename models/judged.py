@@ -18,6 +18,7 @@ from models import boxes as ob
 from models.datasets.real import Picture, read_picture
 from models.detector import CLASSES, Detections, Detector, load
 from models.evaluate import MATCH_IOU, Score, at_gsd, row, score
+from models.structure import detect
 
 TRAINED_ON = {"long-beach/scene_a.tif", "sf_bay/scene_1.jpg", "sf_bay/scene_4.jpg"}
 """Images whose labels are in ``configs/train/hull.yaml``; they judge nothing."""
@@ -67,7 +68,7 @@ def judge_file(head: Detector, path: Path, imagery: Path) -> dict[str, tuple[Sco
         return f"{image}: is not the image that was labelled"
     picture = read_picture(image, None, labels["gsd_m"])
     pixels, zoom = at_gsd(picture, labels["gsd_m"], head.gsd.working_m)
-    found = head.detect(pixels, np.ones(pixels.shape[1:], np.bool_)).moved(0, 0, 1 / zoom)
+    found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).moved(0, 0, 1 / zoom)
     return {name: (_score(found.of(name), labels["features"], name), labels["gsd_m"]) for name in sorted(wanted)}
 
 
@@ -114,7 +115,7 @@ def _sentinel2(head: Detector, imagery: Path) -> dict[str, Any] | str:
 def _hulls(head: Detector, picture: Picture, gsd: float) -> NDArray[np.float64]:
     """(N, 5) hulls in pixels of the picture; black is where a scene was cut."""
     pixels, zoom = at_gsd(picture, gsd, head.gsd.working_m)
-    return head.detect(pixels, pixels.max(axis=0) > 0).of("vessel").moved(0, 0, 1 / zoom).boxes
+    return detect(head, pixels, pixels.max(axis=0) > 0).of("vessel").moved(0, 0, 1 / zoom).boxes
 
 
 def _once(upright: NDArray[np.float64]) -> NDArray[np.float64]:

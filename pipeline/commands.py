@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -323,19 +324,24 @@ def _looks_of(images: Sequence[Path], gsd: float | None) -> tuple[list[Scene], l
     return sorted(scenes, key=lambda s: (s.time, s.id)), skipped
 
 
-def judge_table(path: Path, *, as_json: bool) -> bool:
-    """Judge a table of counts; returns whether a spike or a drop was found."""
+def judge_table(path: Path, on: datetime | None, *, as_json: bool) -> bool:
+    """Judge a table of counts, and say what stood there on a day; returns whether a spike or a drop was found."""
+    from pipeline.activity.fusion import stock_on
     from pipeline.activity.judge import judge
     from pipeline.config import ActivitySettings
 
-    alerts = judge(read_counts(path), ActivitySettings())
+    estimates = read_counts(path)
+    alerts = judge(estimates, ActivitySettings())
+    stocks = stock_on(estimates, on.replace(tzinfo=UTC)) if on else []
     if as_json:
-        _print_json(records(alerts))
+        _print_json({"alerts": records(alerts), "stocks": [s.record() for s in stocks]} if on else records(alerts))
     else:
         _console().print(_alert_table(path.name, alerts))
         for alert in alerts:
             if alert.raised or alert.verdict == "watch":
                 _console().print("\n" + " ".join(alert.wording))
+        for stock in stocks:
+            _console().print("\n" + stock.sentence())
     return any(a.raised for a in alerts)
 
 

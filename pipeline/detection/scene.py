@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models import CLASSES, Detections, Detector
 from models import boxes as ob
 from models.detector import Flag
+from models.structure import coupled
 from pipeline.config import DetectionSettings
 from pipeline.detection.seams import merge_tiles, near_core
 from pipeline.errors import ModelError
@@ -31,9 +32,9 @@ class SceneDetections:
     """What the heads found on a scene.
 
     Attributes:
-        detections: boxes in scene pixels, at or above the thresholds.
+        detections: boxes in scene pixels that count: at or above the thresholds, cars as `models.structure.coupled` chooses them.
         skipped: heads that did not run, with the reason.
-        weak: boxes below the threshold and at or above `WEAK_SHARE` of it.
+        weak: boxes that do not count, down to `WEAK_SHARE` of the threshold.
         thresholds: score by class name from which a box counts.
     """
 
@@ -41,6 +42,12 @@ class SceneDetections:
     skipped: dict[str, str] = field(default_factory=dict)
     weak: Detections = field(default_factory=Detections.empty)
     thresholds: dict[str, float] = field(default_factory=dict)
+
+    def raw_counts(self) -> dict[str, int]:
+        """Boxes at or above the thresholds by class name, before the structure of strings was asked."""
+        every = Detections.concat([self.detections, self.weak])
+        limit = np.array([self.thresholds.get(name, np.inf) for name in CLASSES], np.float32)
+        return every.take(every.scores >= limit[every.classes]).counts()
 
 
 def detect_scene(
@@ -82,7 +89,9 @@ def detect_scene(
             f"{scene.path}: no detector works here: {'; '.join(skipped.values())}",
             "Use imagery in that range.",
         )
-    return SceneDetections(_with_flags(Detections.concat(parts)), skipped, Detections.concat(weak), thresholds)
+    every = Detections.concat([*parts, *weak])
+    counts = coupled(every, thresholds, scene.gsd_m)
+    return SceneDetections(_with_flags(every.take(counts)), skipped, every.take(~counts), thresholds)
 
 
 def _run_head(
