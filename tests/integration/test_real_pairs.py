@@ -1,0 +1,72 @@
+"""Registration of real pairs: two dates of one place, and a small seeded part of the known warps of the bench."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+from pipeline.change.records import Alignment
+from pipeline.change.register import register
+from pipeline.grid import Grid, Window
+from pipeline.imagery.scene import Tile
+
+pytestmark = pytest.mark.slow
+BENCH = Path(__file__).resolve().parents[1] / "bench" / "warps.py"
+
+
+def framed(path: Path, shape: tuple[int, int], cut: tuple[slice, slice] = (slice(None), slice(None))) -> Tile:
+    with rasterio.open(path) as source:
+        seen = (source.read(indexes=[1, 2, 3]) / np.float32(255))[(slice(None), *cut)][:, : shape[0], : shape[1]]
+    pixels, valid = np.zeros((3, *shape), np.float32), np.zeros(shape, np.bool_)
+    pixels[:, : seen.shape[1], : seen.shape[2]], valid[: seen.shape[1], : seen.shape[2]] = seen, True
+    window = Window(0, 0, shape[1], shape[0])
+    return Tile(window, window, pixels, valid, Grid(shape[1], shape[0], (1, 0, 0, 0, 1, 0), None))
+
+
+def shift(found: Alignment) -> NDArray[np.float64]:
+    assert found.applied, found.reason
+    return np.array([found.dx_px, found.dy_px])
+
+
+def test_the_looks_of_long_beach_lie_within_half_a_pixel(imagery: Path) -> None:
+    shape = (1437, 951)
+    a = framed(imagery / "long-beach" / "scene_a.tif", shape, (slice(None), slice(1442, None)))
+    b = framed(imagery / "long-beach" / "scene_b.tif", shape, (slice(150, None), slice(None)))
+    found = register(a, b, 30)
+    assert np.hypot(found.dx_px, found.dy_px) < 0.5
+    assert found.residual_px < 0.3
+
+
+def test_san_francisco_is_found_from_nothing(imagery: Path) -> None:
+    said = json.loads((imagery / "sf_bay" / "pair.json").read_text())
+    a, b = (framed(imagery / "sf_bay" / said[k], (1777, 2825)) for k in ("ref", "mov"))
+    np.testing.assert_allclose(shift(register(a, b, 1600)), (said["dx"], said["dy"]), atol=0.5)
+
+
+def test_three_dates_of_one_place_close(imagery: Path) -> None:
+    groups = json.loads((imagery / "planetscope_ports" / "same_place.json").read_text())["groups"]
+    names = groups[0]["chips"][:3]
+    one, two, three = (framed(imagery / "planetscope_ports" / f"{name}.png", (512, 512)) for name in names)
+    around = shift(register(one, two, 60)) + shift(register(two, three, 60))
+    np.testing.assert_allclose(around, shift(register(one, three, 60)), atol=0.5)
+
+
+@pytest.mark.parametrize("number", range(8, 16))
+def test_known_warps_of_real_images_are_solved_or_refused(imagery: Path, number: int) -> None:
+    del imagery  # only its presence matters
+    spec = importlib.util.spec_from_file_location("warps", BENCH)
+    assert spec is not None
+    assert spec.loader is not None
+    warps = sys.modules["warps"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(warps)
+    case = warps.case(number)
+    found = register(case.before, case.after, 90)
+    if found.applied:
+        assert case.error(found.matrix) < (0.1 if case.kind in warps.PURE else 0.3)
+    else:
+        assert found.reason
