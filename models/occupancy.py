@@ -103,7 +103,7 @@ def _network(x: F32, gsd_m: float, layers: Sequence[tuple[F32, F32]]) -> F64:
         last = weight.shape[2] == 1
         x = _convolve(x, weight, dilation) + bias[:, None]
         x = x if last else np.maximum(x, 0)
-    return 1 / (1 + np.exp(-x[0].astype(np.float64)))
+    return np.asarray(1 / (1 + np.exp(-x[0].astype(np.float64))), np.float64)
 
 
 def _convolve(x: F32, weight: F32, dilation: int) -> F32:

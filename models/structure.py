@@ -63,9 +63,9 @@ def _choose(boxes: NDArray[np.float64], sure: NDArray[np.bool_]) -> NDArray[np.b
     """Greedy choice; `boxes` (N, 5) in metres, best first."""
     rivals, partners = _relations(boxes)
     kept = np.zeros(len(boxes), np.bool_)
-    for i in np.flatnonzero(sure):
+    for i in np.flatnonzero(sure).tolist():
         kept[i] = not kept[rivals[i]].any()
-    waiting = [int(i) for i in np.flatnonzero(~sure)]
+    waiting = np.flatnonzero(~sure).tolist()
     while True:
         joined = []
         for i in waiting:

@@ -155,7 +155,7 @@ def train(out: Path, yards: int = YARDS, steps: int = STEPS) -> None:
         x, y, w = (torch.from_numpy(a) for a in _batch(tracks, rng))
         loss = torch.nn.functional.binary_cross_entropy_with_logits(net(x)[:, 0], y, w, reduction="sum") / w.sum()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     convolutions = [layer for layer in net if isinstance(layer, torch.nn.Conv1d)]

@@ -249,7 +249,7 @@ class _Tracer:
         return bool(0 <= point[0] < width and 0 <= point[1] < height)
 
     def _at(self, image: NDArray[np.generic], point: F64) -> float:
-        return float(image[int(point[1]), int(point[0])]) if self._inside(point) else -1.0  # type: ignore[arg-type]
+        return float(image[int(point[1]), int(point[0])]) if self._inside(point) else -1.0
 
 
 def _smoothed(points: F64, reach: int = 3) -> F64:

@@ -15,9 +15,10 @@ from shapely.geometry.base import BaseGeometry
 
 from models import Detections
 from models.card import Calibration
+from models.occupancy import STEP_M
 from pipeline.activity.lengths import CAR_M, END_SD_GSD, FLEET_SD_M, Number, cars_from_strings, misread_sd
 from pipeline.activity.nb import Z90
-from pipeline.activity.occupied import STEP_M, TrackLook, seen_share
+from pipeline.activity.occupied import TrackLook, seen_share
 from pipeline.activity.records import Estimate
 from pipeline.config import Zone
 from pipeline.imagery.observed import Observed

@@ -82,7 +82,7 @@ def misread_sd(occupied_m: float, track_m: float, gsd_m: float, sun_deg: float |
     """
     missed, invented = MISREAD
     share = 1.0 if sun_deg is None or sun_deg < LOW_SUN_DEG else HIGH_SUN_SHARE
-    return share * gsd_m**MISREAD_GROWTH * sqrt((missed * occupied_m) ** 2 + (invented * (track_m - occupied_m)) ** 2)
+    return share * float(gsd_m**MISREAD_GROWTH) * sqrt((missed * occupied_m) ** 2 + (invented * (track_m - occupied_m)) ** 2)
 
 
 def cars_from_strings(strings_m: Sequence[float], gsd_m: float, car_m: float = CAR_M, car_sd_m: float = FLEET_SD_M) -> Number:

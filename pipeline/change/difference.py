@@ -147,7 +147,7 @@ def _fit_null(before: Tile, after: Tile, valid: Bool, sigma: float) -> _Null | N
     lengths = (white**2).sum(axis=1)
     nu = _degrees(lengths, bands)
     scale = np.sqrt(bands * stats.f.ppf(0.5, bands, nu) / max(float(np.median(lengths)), 1e-12))
-    return _Null(edges, mean, np.asarray(root * scale, np.float64), nu)
+    return _Null(np.asarray(edges, np.float64), np.asarray(mean, np.float64), np.asarray(root * scale, np.float64), nu)
 
 
 def _scatter(vectors: F64) -> tuple[F64, F64]:

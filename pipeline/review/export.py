@@ -116,15 +116,6 @@ def collection(features: Sequence[Mapping[str, Any]], crs: str | None, **members
     return json.dumps({"type": "FeatureCollection", **frame, **members, "features": list(features)}, sort_keys=True) + "\n"
 
 
-def centre_lines(tile: Tile, lines: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
-    """One MultiLineString feature in the CRS of the tile, as a zone's ``centre_lines`` wants it; points 0.3 m from a straight go."""
-    metres = tile.grid.to_map(np.array([[0.0, 0.0], [1.0, 0.0]]))
-    tolerance = 0.3 * float(np.hypot(*(metres[1] - metres[0]))) / tile_gsd
-    parts = [LineString(tile.grid.to_map(points)).simplify(tolerance) for points in lines]
-    coordinates = [[[round(x, 3), round(y, 3)] for x, y in part.coords] for part in parts]
-    return {"type": "Feature", "geometry": {"type": "MultiLineString", "coordinates": coordinates}, "properties": {}}
-
-
 def detection_features(scene: Scene, detections: Detections) -> list[dict[str, Any]]:
     """One feature per object: class, subtype, flags, score, length and width in metres."""
     rings = scene.grid.to_map(ob.corners(detections.boxes).reshape(-1, 2)).reshape(-1, 4, 2)
