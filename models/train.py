@@ -47,6 +47,7 @@ class Recipe:
         steps, batch, lr, seed, workers: the loop, and the processes that feed it.
         thresholds: shipped threshold per class.
         credits: lines for the model card.
+        fails: what was seen to go wrong, by the eye, one line an image; for the model card.
         folder: where the recipe lies.
     """
 
@@ -67,13 +68,14 @@ class Recipe:
     workers: int
     thresholds: dict[str, float]
     credits: tuple[str, ...]
+    fails: tuple[str, ...]
     folder: Path
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":
         """Read a recipe; unknown or missing keys are a TypeError that names them."""
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key in ("classes", "native_gsd_m", "sensor_gsd_m", "real", "credits"):
+        for key in ("classes", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
             data[key] = tuple(data[key])
         return cls(**data | {"imagery": path.parent / data["imagery"], "folder": path.parent})
 
@@ -299,6 +301,7 @@ def publish_head(recipe: Recipe, weights: Path, folder: Path, seconds: float | N
         "thresholds": recipe.thresholds,
         "calibration": [],
         "data": {"credits": list(recipe.credits), "steps": recipe.steps, "batch": recipe.batch, "seed": recipe.seed},
+        "fails": list(recipe.fails),
         "licence": "Apache-2.0",
     }
     if seconds is not None:
