@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 an error that the message explains, 2 wrong usage, 3 an al
 
 import logging
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -148,13 +149,16 @@ def series(
 @app.command()
 def spikes(
     counts: Annotated[Path, typer.Argument(help="CSV with the columns date,site,zone,class,value[,low,high,exposure].")],
+    on: Annotated[
+        datetime | None, typer.Option(help="Say too what stood there on this day, looked at or not.", formats=["%Y-%m-%d"])
+    ] = None,
     fail_on_alert: FailOnAlert = False,
     json: Json = False,
 ) -> None:
     """Judge the last look of every site, zone and class of a table of counts against its own past. Needs no imagery."""
     from pipeline import commands
 
-    if commands.judge_table(counts, as_json=json) and fail_on_alert:
+    if commands.judge_table(counts, on, as_json=json) and fail_on_alert:
         raise typer.Exit(EXIT_ALERT)
 
 
