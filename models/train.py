@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -199,7 +200,6 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
     Returns:
         The weights file.
     """
-    torch.set_flush_denormal(True)  # denormals slow small nets badly on CPUs
     torch.manual_seed(recipe.seed)
     steps = steps or recipe.steps
     out.mkdir(parents=True, exist_ok=True)
@@ -217,25 +217,36 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
     first, seconds = _resume(out / "last.pt", net, ema, optimiser)
     stream = iter(DataLoader(Chips(recipe, pool, first), recipe.batch, num_workers=recipe.workers, prefetch_factor=4))
     started, running = time.monotonic(), 0.0
-    for step in range(first, steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        x, *targets = (part.to(device, non_blocking=True) for part in next(stream))
-        with torch.autocast(device, torch.bfloat16):
-            maps = net(x.to(memory_format=torch.channels_last))
-        loss = loss_of(maps, *targets)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
-        optimiser.step()
-        _average(ema, net, min(0.998, (step + 1) / (step + 20)))
-        running += 0.02 * (float(loss.detach()) - running) if step > first else float(loss.detach())
-        if (step + 1) % 100 == 0 or step + 1 == steps:
-            spent = seconds + time.monotonic() - started
-            log.info("step %d of %d, loss %.3f, %.0f s", step + 1, steps, running, spent)
-            _checkpoint(out / "last.pt", net, ema, optimiser, step + 1, spent)
-            export(ema, out / "weights.safetensors")
+    with _without_denormals():
+        for step in range(first, steps):
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+            x, *targets = (part.to(device, non_blocking=True) for part in next(stream))
+            with torch.autocast(device, torch.bfloat16):
+                maps = net(x.to(memory_format=torch.channels_last))
+            loss = loss_of(maps, *targets)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
+            optimiser.step()
+            _average(ema, net, min(0.998, (step + 1) / (step + 20)))
+            running += 0.02 * (float(loss.detach()) - running) if step > first else float(loss.detach())
+            if (step + 1) % 100 == 0 or step + 1 == steps:
+                spent = seconds + time.monotonic() - started
+                log.info("step %d of %d, loss %.3f, %.0f s", step + 1, steps, running, spent)
+                _checkpoint(out / "last.pt", net, ema, optimiser, step + 1, spent)
+                export(ema, out / "weights.safetensors")
     return out / "weights.safetensors"
+
+
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Denormals slow small nets badly on CPUs; whatever else the process does keeps them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @torch.no_grad()
