@@ -190,6 +190,10 @@ class _Match:
             near = matching.stay(self.boxes[0][rest[0]], self.boxes[1][rest[1]], self.gate_px)
             near = [(int(rest[0][i]), int(rest[1][j])) for i, j in near]
             pairs, loose = pairs + near, [np.setdiff1d(loose[s], [p[s] for p in near]) for s in (0, 1)]
+        else:
+            still = [m for m in moves if self._still(*m)]
+            moves, pairs = [m for m in moves if m not in still], pairs + still
+            loose = [np.setdiff1d(loose[s], [p[s] for p in still]) for s in (0, 1)]
         rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs] + [self._pair(Kind.MOVED, i, j) for i, j in moves]
         for side in (0, 1):
             rows += [self._single(Kind.PERSISTED, side, i, HINTED) for i in hinted[side]]
@@ -230,6 +234,16 @@ class _Match:
             return True
         gain = [self._recurs(0, b[i], a[j, :2] - b[i, :2])[0] - self._recurs(0, b[i], np.zeros(2))[0] for i, j in group]
         return bool(np.median(gain) > 0)
+
+    def _still(self, i: int, j: int) -> bool:
+        """Whether a hull that seems to have shifted looks more like what stands at its old place than at its new one.
+
+        Then its two boxes differ, not its place: the ends of a hull among piers are hard to see.
+        """
+        b, a = self.boxes[0][i], self.boxes[1][j]
+        if self.structure is None or not matching.alike(b[None], a[None])[0, 0]:
+            return False
+        return self._recurs(0, b, np.zeros(2))[0] >= self._recurs(0, b, a[:2] - b[:2])[0]
 
     def _recurs(self, side: int, box: F64, shift: F64) -> tuple[float, float]:
         if self.structure is None:

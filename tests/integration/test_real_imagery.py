@@ -65,7 +65,7 @@ def test_vessel_changes_at_the_berths_of_long_beach_agree_with_the_eye(imagery: 
     assert set(both) == {"pier-j-south-east", "cruise", "museum-ship"}
     for zone in both:
         told = [e["event"] for e in read["events"] if e["zone"] == zone and e["sure"] == "high"]
-        for kind in ("appeared", "departed"):
+        for kind in ("appeared", "departed", "moved"):
             assert int(rows[zone][kind]) == told.count(kind), (zone, kind)
     hidden = [z["zone"] for z in read["zones"] if z["seen_in_b"] == 0.0 and z["zone"] in rows]
     assert len(hidden) > 5

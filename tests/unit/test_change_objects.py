@@ -37,6 +37,22 @@ def look_of(boxes: F64, strength: float = 2.0) -> Look:
 NONE = look_of(np.zeros((0, 5)))
 
 
+@pytest.mark.parametrize(("shift", "kind"), [(0, Kind.PERSISTED), (16, Kind.MOVED)])
+def test_a_hull_moves_when_its_picture_does_and_not_when_only_its_box_does(shift: int, kind: Kind) -> None:
+    """One hull of 240 m at 3 m whose box lies 48 m further along in the later look; its picture does so too, or not."""
+    rng = np.random.default_rng(3)
+    deck = rng.uniform(0.2, 0.9, (8, 20)).repeat(4, axis=1).repeat(2, axis=0)
+    pictures = []
+    for x in (60, 60 + shift):
+        water = rng.normal(0.15, 0.005, (100, 220))
+        water[42:58, x : x + 80] = deck
+        pictures.append(Structure.of(tile(np.stack([water] * 3).astype(np.float32))))
+    box = np.array([[100.0, 50, 80, 16, 0]])
+    looks = (Look(b, np.full(1, 2, np.uint8), np.zeros(1, np.uint8)) for b in (box, box + np.array([16.0, 0, 0, 0, 0])))
+    found = match_objects(*looks, 3.0, structure=(pictures[0], pictures[1]))
+    assert found.kind.tolist() == [kind]
+
+
 def test_what_the_other_look_shows_weakly_persists() -> None:
     before = row(10)
     weak = look_of(before[:1] + np.array([0.4, 0.2, 0, 0, 0]), 0.8)
