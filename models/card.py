@@ -15,7 +15,11 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Precision and recall of one class in one GSD bin, from `n` labelled objects (METHOD 5, E1)."""
+    """Precision and recall of one class in one GSD bin, from `n` labelled objects (METHOD 5, E1).
+
+    `scene_sd` is the spread of the corrected count between scenes, relative to it: light, ground and stock differ from scene to scene,
+    and the detector with them.
+    """
 
     cls: str
     gsd_low: float
@@ -23,6 +27,7 @@ class Calibration:
     precision: float
     recall: float
     n: int
+    scene_sd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

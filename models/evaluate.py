@@ -5,7 +5,7 @@ yard only the columns that no training saw (x >= 640). Coarser GSDs are simulate
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,19 @@ CHIPS, CHIP_PX = 24, 512
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Hits of one class on one set."""
+    """Hits of one class on one set.
+
+    Attributes:
+        objects, found, hits: labelled objects, boxes, boxes that hit one.
+        ap: average precision.
+        scene_sd: spread of the corrected count between images, relative to it, beyond what chance alone gives.
+    """
 
     objects: int
     found: int
     hits: int
     ap: float
+    scene_sd: float = 0.0
 
     @property
     def precision(self) -> float:
@@ -74,7 +81,24 @@ def score(found: Sequence[Detections], truth: Sequence[NDArray[np.float64]], iou
     envelope = np.maximum.accumulate(precision[::-1])[::-1] if rows else precision
     steps = np.diff(np.concatenate([[0], hits])) > 0
     ap = float(envelope[steps].sum() / objects) if objects else 1.0
-    return Score(objects, len(rows), int(hits[-1]) if rows else 0, ap)
+    result = Score(objects, len(rows), int(hits[-1]) if rows else 0, ap)
+    return replace(result, scene_sd=_between(result, [len(f) for f in found], [len(t) for t in truth]))
+
+
+LEAST_PER_IMAGE = 8
+"""Images with fewer objects say little about how images differ."""
+
+
+def _between(total: Score, found: Sequence[int], objects: Sequence[int]) -> float:
+    """Root mean square of log(corrected count / objects) over images, less its part from chance within an image."""
+    if total.hits == 0:
+        return 0.0
+    pairs = np.array([(f, n) for f, n in zip(found, objects, strict=True) if n >= LEAST_PER_IMAGE], np.float64).reshape(-1, 2)
+    if len(pairs) < 2:
+        return 0.0
+    error = np.log(np.maximum(pairs[:, 0], 0.5) * total.precision / total.recall / pairs[:, 1])
+    chance = ((1 - total.recall) / total.recall + (1 - total.precision) / total.recall) / pairs[:, 1]
+    return float(np.sqrt(max(0.0, float((error**2 - chance).mean()))))
 
 
 def evaluate(model: str, imagery: Path) -> dict[str, Any]:
@@ -102,6 +126,7 @@ def row(where: str, name: str, gsd: float, s: Score) -> dict[str, Any]:
     """One line of the table of figures."""
     error = (s.found - s.objects) / max(s.objects, 1)
     values = {"objects": s.objects, "found": s.found, "precision": s.precision, "recall": s.recall, "ap": s.ap, "count_error": error}
+    values["scene_sd"] = s.scene_sd
     return {"set": where, "class": name, "gsd_m": gsd, **{k: round(v, 4) for k, v in values.items()}}
 
 

@@ -332,7 +332,7 @@ def calibrate(card: Path, scores: dict[str, Any]) -> None:
         edges = [data["native_gsd_m"][0], *[(a + b) / 2 for a, b in pairwise(gsds)], data["native_gsd_m"][1]]
         for low, high, gsd in zip(edges, edges[1:], gsds, strict=False):
             row = next(r for r in rows if r["class"] == name and r["gsd_m"] == gsd and r["set"].startswith("render"))
-            rates = {"precision": row["precision"], "recall": row["recall"], "n": row["objects"]}
+            rates = {"precision": row["precision"], "recall": row["recall"], "n": row["objects"], "scene_sd": row["scene_sd"]}
             bins.append({"cls": name, "gsd_low": round(low, 3), "gsd_high": round(high, 3), **rates})
     data["calibration"] = bins
     data["figures"] = rows

@@ -181,8 +181,9 @@ def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) 
 def corrected_count(raw: int, rates: Calibration) -> tuple[float, float, float]:
     """E1: ``N = n P / R`` with its 90 % interval (METHOD 5).
 
-    ``Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2)``, the last term from the number of labelled
-    objects behind P and R. The upper end is never below the number that would be missed altogether with probability 5 %.
+    ``Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2 + s^2)``: chance within the scene, the number of
+    labelled objects behind P and R, and the spread s of the count between scenes. The upper end is never below the number that would
+    be missed altogether with probability 5 %.
 
     >>> [round(v) for v in corrected_count(73, Calibration("railcar", 0.3, 0.8, 0.96, 0.96, 156))]
     [73, 68, 78]
@@ -190,7 +191,7 @@ def corrected_count(raw: int, rates: Calibration) -> tuple[float, float, float]:
     precision, recall = max(rates.precision, 0.01), max(rates.recall, 0.01)
     value = raw * precision / recall
     measured = ((1 - recall) / recall + (1 - precision) / precision) / max(rates.n, 1)
-    from_rates = measured if rates.n > 0 else 2 * UNKNOWN_RATE_SD**2
+    from_rates = measured + rates.scene_sd**2 if rates.n > 0 else 2 * UNKNOWN_RATE_SD**2
     variance = value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
     half = Z90 * sqrt(variance)
     missed = log(0.05) / log(1 - recall) if recall < 1 else 0.0  # (1 - R)^N = 5 %
