@@ -69,9 +69,8 @@ class Store:
             if final.exists():  # no marker: rubbish of an interrupted run; or a twin finished first, with the same bytes
                 shutil.rmtree(final)
             temporary.replace(final)
-        except BaseException:
+        finally:  # gone already when it was renamed
             shutil.rmtree(temporary, ignore_errors=True)
-            raise
         return final
 
     def files(self, stage: str, key: str) -> Mapping[str, str]:
