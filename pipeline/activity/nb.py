@@ -7,6 +7,7 @@ Values need not be whole: cars from metres of track, and metres themselves, ente
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -37,16 +38,39 @@ Z90 = 1.6448536269514722
 """Half width of a central 90 % interval of a normal variable, standard deviations."""
 
 
+@lru_cache(maxsize=1)
 def dispersion_nodes() -> F64:
-    """(40,) values of k."""
-    return np.geomspace(K_LOW, K_HIGH, K_NODES)
+    """(40,) values of k, read-only."""
+    return _frozen(np.geomspace(K_LOW, K_HIGH, K_NODES))
 
 
 def mean_nodes(largest: float) -> F64:
     """(90 + 9 m,) values of mu: the published grid, continued upwards at the same step while `HEADROOM` asks for it."""
     missing = np.log(max(HEADROOM * largest, MU_HIGH) / MU_HIGH) / _STEP
     extra = _BLOCK * int(np.ceil(missing / _BLOCK - 1e-9))
-    return np.asarray(MU_LOW * np.exp(_STEP * np.arange(MU_NODES + extra)))
+    return _mean_nodes(MU_NODES + extra)
+
+
+@lru_cache(maxsize=8)
+def _mean_nodes(number: int) -> F64:
+    return _frozen(np.asarray(MU_LOW * np.exp(_STEP * np.arange(number))))
+
+
+@lru_cache(maxsize=1)
+def _log_gamma_nodes() -> F64:
+    """(40,) log Gamma(k)."""
+    return _frozen(np.asarray(gammaln(dispersion_nodes())))
+
+
+@lru_cache(maxsize=256)  # a run meets few exposures and fewer grids; 29 kB each
+def _log_totals(number: int, percent: int) -> F64:
+    """(number, 40) log(k + mu e) on the grid with so many means, at one exposure: the same for every zone."""
+    return _frozen(np.log(dispersion_nodes() + _mean_nodes(number)[:, None] * (percent / 100)))
+
+
+def _frozen(values: F64) -> F64:
+    values.setflags(write=False)
+    return values
 
 
 @dataclass(slots=True)
@@ -77,7 +101,7 @@ class Sufficient:
         k = dispersion_nodes()
         sums.looks += weight
         sums.total += weight * value
-        sums.log_gamma = sums.log_gamma + weight * (gammaln(value + k) - gammaln(k))
+        sums.log_gamma = sums.log_gamma + weight * (gammaln(value + k) - _log_gamma_nodes())
         if weight > 0:
             self.largest = max(self.largest, 100 * value / percent)
 
@@ -97,12 +121,11 @@ class Sufficient:
     def predictive(self) -> "Predictive":
         """What the next look would show if nothing has changed."""
         mu, k = mean_nodes(self.largest), dispersion_nodes()
-        prior = -0.5 * ((np.log(k) - LOG_K_MEAN) / LOG_K_SD) ** 2
-        log_weight: F64 = np.broadcast_to(prior, (len(mu), K_NODES)).copy()
-        for percent, sums in self.bins.items():
-            mean = mu[:, None] * (percent / 100)
-            log_weight += sums.log_gamma + sums.looks * k * np.log(k) + sums.total * np.log(mean)
-            log_weight -= (sums.looks * k + sums.total) * np.log(k + mean)
+        log_k: F64 = -0.5 * ((np.log(k) - LOG_K_MEAN) / LOG_K_SD) ** 2 + sum(b.log_gamma for b in self.bins.values())
+        log_k += sum(b.looks for b in self.bins.values()) * k * np.log(k)
+        log_weight: F64 = log_k + sum(b.total for b in self.bins.values()) * np.log(mu)[:, None]
+        for percent, sums in self.bins.items():  # a factor e^total of each bin is the same at every node and left out
+            log_weight -= (sums.looks * k + sums.total) * _log_totals(len(mu), percent)
         weight = np.exp(log_weight - log_weight.max())
         weight /= weight.sum()
         keep = weight > _NEGLIGIBLE

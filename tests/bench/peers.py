@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 F64 = NDArray[np.float64]
 Score = Callable[[F64, F64, float, float], float]
@@ -40,9 +40,11 @@ class Farrington:
     def p(self, value: float, exposure: float) -> float:
         """``P(Y >= value)`` of the plug-in negative binomial."""
         mean = self.rate * exposure
+        if value <= 0:
+            return 1.0
         if self.phi > 1:
-            return float(stats.nbinom.sf(value - 1, mean / (self.phi - 1), 1 / self.phi))
-        return float(stats.poisson.sf(value - 1, mean))
+            return float(special.betainc(value, mean / (self.phi - 1), 1 - 1 / self.phi))
+        return float(special.gammainc(value, mean))
 
 
 def fit_farrington(values: F64, exposures: F64, threshold: float = 2.58) -> Farrington:
@@ -79,7 +81,7 @@ def mad_score(values: F64, exposures: F64, value: float, exposure: float) -> flo
 def poisson_score(values: F64, exposures: F64, value: float, exposure: float) -> float:
     """``-log10 p`` of a Poisson variable with the mean plugged in."""
     mean = max(float(values.sum() / exposures.sum()), 1e-3) * exposure
-    return -float(stats.poisson.logsf(value - 1, mean)) / np.log(10)
+    return -float(np.log10(max(special.gammainc(value, mean), 1e-300))) if value > 0 else 0.0
 
 
 def farrington_score(values: F64, exposures: F64, value: float, exposure: float) -> float:
