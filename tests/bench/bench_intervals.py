@@ -4,10 +4,12 @@
 
 Run: ``python tests/bench/bench_intervals.py [--yards N] [--calibrate]``. Judged seeds lie above `models.render.EVALUATION_SEEDS`;
 ``--calibrate`` draws other seeds and prints the figures that the constants of `pipeline.activity` were taken from. Sun 20 to 65 degrees
-high, view up to 28 degrees off nadir, any season's ground; in a third of the looks a cloud hides part of the yard.
+high, view up to 28 degrees off nadir, any season's ground; in a third of the looks a cloud hides part of the yard. E4 has seeds of its
+own (`PILES`, calibrated below `models.render.EVALUATION_SEEDS`) and blocks in full view.
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,11 @@ import rasterio
 from numpy.typing import NDArray
 from shapely.geometry import LineString, MultiLineString, box
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from pile_scene import EXTENT_M as PILE_M
+from pile_scene import FINE_M, pile_chip
+
 import models
 from models import CLASSES, Detections
 from models.card import find
@@ -29,6 +36,8 @@ from models.render.looks import Yard, plan_yard, see_yard
 from models.train_tracks import beside, sensed, strings, thinned, visible
 from pipeline.activity.estimate import LookView, estimate_zones
 from pipeline.activity.occupied import look_along
+from pipeline.activity.pile_look import look_at_pile
+from pipeline.activity.piles import from_block
 from pipeline.activity.records import Estimate
 from pipeline.config import DetectionSettings, SceneMetadata, Zone
 from pipeline.detection.scene import detect_scene
@@ -40,7 +49,9 @@ F32 = NDArray[np.float32]
 JUDGED, CALIBRATING = 9_700_000, 4_980_000
 FLEET = (15.95, 0.62)
 """Metres per car over couplers of the rendered fleet, and its spread between yards; printed by ``--calibrate``."""
-CAR_GSDS, TRACK_GSDS = (0.3, 0.5, 0.8), (1.0, 1.5, 2.0, 3.0)
+CAR_GSDS, TRACK_GSDS, PILE_GSDS = (0.3, 0.5, 0.8), (1.0, 1.5, 2.0, 3.0), (0.3, 0.6, 1.5, 3.0)
+PILES = {False: 4_950_000, True: 4_900_100}
+"""First seed of the blocks, judged and calibrated on."""
 EXTENT_M = {"E1": 154.0, "E2": 300.0}
 
 
@@ -165,6 +176,20 @@ def measure_tracks(seed: int) -> list[Row]:
     return [r for r in out if r is not None]
 
 
+def measure_piles(seed: int) -> list[Row]:
+    """E4: boxes (twenty-foot units) of a block from its outline and its shadow; a look that finds no block gives no row."""
+    chip, rng, out = pile_chip(seed), np.random.default_rng([seed, 82]), []
+    sun_deg, view_deg = angles(chip.light)
+    for sensor in PILE_GSDS:
+        pixels = sensed(chip.pixels, FINE_M, sensor, rng)
+        gsd_m = PILE_M / pixels.shape[2]
+        look = look_at_pile(pixels, np.ones(pixels.shape[1:], np.bool_), gsd_m, chip.light.shadow, chip.light.lean)
+        if look is not None:
+            pile = from_block(look.length_m, look.width_m, look.height_m, gsd_m, sun_deg)
+            out.append(Row("E4 boxes in a pile", gsd_m, sun_deg, view_deg, 1.0, chip.teu, pile.value, pile.low, pile.high))
+    return out
+
+
 def report(rows: Sequence[Row]) -> None:
     """Coverage by quantity and GSD, then by sun, view and exposure."""
     print(f"{'':26} {'gsd m':>6} {'looks':>5} {'held %':>7} {'bias %':>7} {'|error| %':>9} {'half width %':>12}")
@@ -211,19 +236,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--yards", type=int, default=60)
     parser.add_argument("--calibrate", action="store_true")
-    parser.add_argument("--only", choices=("E1", "E2"), help="one estimator alone")
+    parser.add_argument("--only", choices=("E1", "E2", "E4"), help="one estimator alone")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     first = CALIBRATING if given.calibrate else JUDGED
     rows: list[Row] = []
-    if given.only != "E1":
+    if given.only in {None, "E2"}:
         rows += [r for seed in range(first, first + given.yards) for r in measure_tracks(seed)]
-    if given.only != "E2":
+    if given.only in {None, "E1"}:
         heads = models.load("yard-1")
         with tempfile.TemporaryDirectory() as folder:
             rows += [r for seed in range(first, first + given.yards) for r in count_cars(seed, heads, Path(folder))]
-    if given.calibrate:
+    if given.only in {None, "E4"}:
+        piles = [r for at in range(given.yards) for r in measure_piles(PILES[given.calibrate] + at)]
+        print(f"E4: a block found in {len(piles)} of {given.yards * len(PILE_GSDS)} looks")
+        rows += piles
+    if given.calibrate and given.only != "E4":
         fleet([plan_yard(seed, EXTENT_M["E2"]) for seed in range(first, first + given.yards)])
+    if given.calibrate:
         calibration(rows)
     report(rows)
 
