@@ -3,7 +3,8 @@
 The differences of the bands, smoothed to a quarter of the minimum mapping unit's side, form a vector. Under no change it is taken to
 follow a multivariate t whose scatter depends on the local texture, since a fraction of a pixel of misregistration shows on edges first.
 Scatter, one per texture class, and degrees of freedom are fitted to the bulk of the pair's own pixels, re-weighted by their probability
-of no change as in IR-MAD (Nielsen, IEEE TIP 16, 2007), so that change has no vote. Its squared Mahalanobis length then follows
+of no change as in IR-MAD (Nielsen, IEEE TIP 16, 2007), so that change has no vote. Values are first cut to the range that both looks
+hold: where one look is saturated, what the other saw above it is no change. The squared Mahalanobis length then follows
 C F(C, nu); it is shown as the standard normal score of the same probability, and thresholded at the false-alarm rate asked for.
 """
 
@@ -34,6 +35,11 @@ BLOCK = 512
 SAMPLE = 150_000
 LEAST = 2_000
 """Pixels below which a null cannot be fitted and nothing is called changed."""
+BULK = (0.5, 0.9)
+"""Quantiles of the length whose ratio gives the degrees of freedom: change, in the tail, has little say."""
+TAIL = 0.7
+"""Share of the bulk's degrees of freedom that the tail gets: a texture class mixes scatters, so its tail is the heavier. Set on
+development pairs without change (``tests/bench/warps.py``, seeds 1000 to 1063)."""
 NUS = np.concatenate([np.linspace(2.0, 10, 33), np.geomspace(11, 400, 30)])
 
 
@@ -68,7 +74,8 @@ def difference(before: Tile, after: Tile, false_alarm_rate: float, min_area_m2: 
     threshold = float(stats.norm.isf(false_alarm_rate / 2))
     sigma = float(np.clip(np.sqrt(min_area_m2) / gsd_m / 4, 0.7, 3.0))
     score = np.zeros(valid.shape, np.float32)
-    null = _fit_null(before, after, valid, sigma)
+    ranges = _common_ranges(before, after, valid)
+    null = _fit_null(before, after, valid, sigma, ranges)
     if null is not None:
         lengths = np.concatenate([[0.0], np.geomspace(1e-3, 1e5, 2000)])
         bands = null.mean.shape[1]
@@ -76,7 +83,7 @@ def difference(before: Tile, after: Tile, false_alarm_rate: float, min_area_m2: 
         normal = np.linspace(0, 30, 3001)
         scores = np.interp(-log_p, -(stats.norm.logsf(normal) + np.log(2)), normal)
         for rows in _blocks(valid.shape[0], BLOCK):
-            differences, texture = _features(before, after, valid, rows, slice(0, valid.shape[1]), sigma, bands)
+            differences, texture = _features(before, after, valid, rows, slice(0, valid.shape[1]), sigma, ranges[:bands])
             length = _lengths(differences, texture, null)
             score[rows] = np.interp(np.sqrt(length), np.sqrt(lengths), scores) * valid[rows]
     changed = _drop_small((score > threshold) & valid, min_area_m2 / gsd_m**2)
@@ -87,7 +94,15 @@ def _blocks(rows: int, size: int) -> Iterator[slice]:
     yield from (slice(y, min(y + size, rows)) for y in range(0, rows, size))
 
 
-def _features(before: Tile, after: Tile, valid: Bool, rows: slice, columns: slice, sigma: float, bands: int) -> tuple[F32, F32]:
+def _common_ranges(before: Tile, after: Tile, valid: Bool) -> F32:
+    """(3, 2) least and greatest value of each band that both looks reach."""
+    pairs = list(zip(before.pixels, after.pixels, strict=True))
+    low = [max(float(x.min(where=valid, initial=1.0)) for x in pair) for pair in pairs]
+    high = [min(float(x.max(where=valid, initial=0.0)) for x in pair) for pair in pairs]
+    return np.column_stack([low, np.maximum(low, high)]).astype(np.float32)
+
+
+def _features(before: Tile, after: Tile, valid: Bool, rows: slice, columns: slice, sigma: float, ranges: F32) -> tuple[F32, F32]:
     """(C, h, w) smoothed band differences and (h, w) texture of a block; masked pixels do not leak into their neighbours."""
     halo = int(np.ceil(3 * sigma)) + 2
     top, left = max(0, rows.start - halo), max(0, columns.start - halo)
@@ -95,14 +110,14 @@ def _features(before: Tile, after: Tile, valid: Bool, rows: slice, columns: slic
     inner = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     seen = valid[cut].astype(np.float32)
     weight = cv2.GaussianBlur(seen, (0, 0), sigma)[inner] + np.float32(1e-6)
-    out = np.empty((bands, *weight.shape), np.float32)
-    for k in range(bands):
-        step = (after.pixels[k][cut] - before.pixels[k][cut]) * seen
+    out = np.empty((len(ranges), *weight.shape), np.float32)
+    for k, (low, high) in enumerate(ranges):
+        step = (np.clip(after.pixels[k][cut], low, high) - np.clip(before.pixels[k][cut], low, high)) * seen
         out[k] = cv2.GaussianBlur(step, (0, 0), sigma)[inner] / weight
     edges = []
     whole = cv2.erode(seen, np.ones((3, 3), np.uint8))
     for look in (before, after):
-        grey = look.pixels[(0, *cut)] if bands == 1 else look.pixels[(slice(None), *cut)].mean(axis=0)
+        grey = look.pixels[(0, *cut)] if len(ranges) == 1 else look.pixels[(slice(None), *cut)].mean(axis=0)
         size = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) * whole
         edges.append(cv2.GaussianBlur(size, (0, 0), sigma)[inner] / weight)
     return out, np.minimum(*edges)  # what is there in both looks: a new building must not widen the null it is judged by
@@ -121,7 +136,7 @@ def _lengths(differences: F32, texture: F32, null: _Null) -> F32:
     return out
 
 
-def _fit_null(before: Tile, after: Tile, valid: Bool, sigma: float) -> _Null | None:
+def _fit_null(before: Tile, after: Tile, valid: Bool, sigma: float, ranges: F32) -> _Null | None:
     """Fit the null to a sample of at most 64 patches spread over the pair; None without enough common pixels."""
     bands = 1 if all(np.array_equal(t.pixels[0, ::7, ::7], t.pixels[1, ::7, ::7]) for t in (before, after)) else 3
     side, (height, width) = 128, valid.shape
@@ -130,7 +145,7 @@ def _fit_null(before: Tile, after: Tile, valid: Bool, sigma: float) -> _Null | N
     for rows in list(_blocks(height, side))[::step]:
         for columns in list(_blocks(width, side))[::step]:
             if valid[rows, columns].any():
-                differences, texture = _features(before, after, valid, rows, columns, sigma, bands)
+                differences, texture = _features(before, after, valid, rows, columns, sigma, ranges[:bands])
                 seen = valid[rows, columns]
                 parts.append((differences[:, seen], texture[seen]))
     if sum(len(t) for _, t in parts) < LEAST:
@@ -171,10 +186,11 @@ def _scatter(vectors: F64) -> tuple[F64, F64]:
 
 
 def _degrees(lengths: F64, bands: int) -> float:
-    """Degrees of freedom whose F distribution has the ratio of quantiles of the bulk: change, in the tail, has little say."""
-    seen = float(np.quantile(lengths, 0.8) / max(np.quantile(lengths, 0.4), 1e-12))
-    expected = stats.f.ppf(0.8, bands, NUS) / stats.f.ppf(0.4, bands, NUS)
-    return float(np.interp(-seen, -expected, NUS))
+    """Degrees of freedom of the tail, from the F distribution that has the ratio of quantiles of the bulk."""
+    low, high = BULK
+    seen = float(np.quantile(lengths, high) / max(np.quantile(lengths, low), 1e-12))
+    expected = stats.f.ppf(high, bands, NUS) / stats.f.ppf(low, bands, NUS)
+    return TAIL * float(np.interp(-seen, -expected, NUS))
 
 
 def _drop_small(mask: Bool, min_pixels: float) -> Bool:

@@ -70,6 +70,7 @@ class Case:
         before: first look.
         after: second look.
         truth: (2, 3), x_before = truth @ (x_after, 1), pixel corners.
+        clear: (H, W) per look, whether no cloud, not even a thin rim that the masks let through, lies over a pixel.
     """
 
     kind: str
@@ -77,6 +78,7 @@ class Case:
     before: Tile
     after: Tile
     truth: F64
+    clear: tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
     def error(self, matrix: F64) -> float:
         """Largest distance, pixels, between a map and the truth over the ground that both looks saw."""
@@ -142,6 +144,7 @@ def case(number: int, side: int = SIDE) -> Case:
         looks.append(np.ascontiguousarray(image.transpose(2, 0, 1)))
         masks.append(mask)
     small = full // factor
+    clear = [np.ones(m.shape, np.bool_) for m in masks]
     if kind == "30 % overlap" or (mixed and rng.random() < 0.3):
         _swaths(rng, masks, small)
     if kind == "shift and haze" or (mixed and rng.random() < 0.3):
@@ -149,14 +152,14 @@ def case(number: int, side: int = SIDE) -> Case:
         looks[1] = looks[1] * (1 - np.clip(veil, 0, 0.7)) + 0.8 * np.clip(veil, 0, 0.7)
     if kind == "40 % clouded" or (mixed and rng.random() < 0.5):
         for k in range(2):
-            _cloud(rng, looks, masks, k, small, 0.4 if not mixed else rng.uniform(0.1, 0.4))
+            clear[k] &= _cloud(rng, looks, masks, k, small, 0.4 if not mixed else rng.uniform(0.1, 0.4)) < 0.01
     if kind != "shift":
         strong = kind in {"shift, radiometry and noise", "mixed"}
         gain, lift = (rng.uniform(0.5, 1.6), rng.uniform(-0.05, 0.15)) if strong else (1.0, 0.0)
         looks[1] = looks[1] * gain + lift
         level = rng.uniform(0.01, 0.04) if strong else 0.005
         looks = [x + rng.normal(0, level, x.shape).astype(np.float32) for x in looks]
-    return Case(kind, source, tile(looks[0], masks[0]), tile(looks[1], masks[1]), truth)
+    return Case(kind, source, tile(looks[0], masks[0]), tile(looks[1], masks[1]), truth, (clear[0], clear[1]))
 
 
 def _truth(rng: np.random.Generator, kind: str, side: int) -> F64:
@@ -180,9 +183,11 @@ def _swaths(rng: np.random.Generator, masks: list[NDArray[np.bool_]], side: int)
     masks[1] &= x > low
 
 
-def _cloud(rng: np.random.Generator, looks: list[F32], masks: list[NDArray[np.bool_]], k: int, side: int, share: float) -> None:
+def _cloud(rng: np.random.Generator, looks: list[F32], masks: list[NDArray[np.bool_]], k: int, side: int, share: float) -> F32:
+    """Lay a cloud over look `k` and mask its thick part; returns its opacity."""
     density = field(rng, side, side / 24) + 0.4 * field(rng, side, side / 100)
     top = float(np.quantile(density, 1 - share))
-    opacity = np.clip((density - top) / 0.25 + 0.5, 0, 1)
+    opacity = np.asarray(np.clip((density - top) / 0.25 + 0.5, 0, 1), np.float32)
     looks[k] = looks[k] * (1 - opacity) + opacity * (0.85 + 0.05 * field(rng, side, 4))
     masks[k] &= opacity < 0.6  # the thin rim stays valid
+    return opacity
