@@ -191,7 +191,7 @@ def _ground(c: Canvas, yard: Yard, look: np.random.Generator) -> None:
     c.mottle(float(look.uniform(10, 50)), 0.06)
     for index, points in enumerate(yard.tracks):
         c.rng = np.random.default_rng([yard.seed, 6, index])
-        scenes._track(c, points, vary(place_rng, (tone, tone * 0.95, tone * 0.9), 0.1), sleepers=False)  # noqa: SLF001
+        scenes._track(c, points, vary(place_rng, (tone, tone * 0.95, tone * 0.9), 0.1), sleepers=0.0)  # noqa: SLF001
     c.rng = np.random.default_rng([yard.seed, 7])
     scenes._masts(c, theta)  # noqa: SLF001
     for item in range(int(place_rng.integers(0, 12))):

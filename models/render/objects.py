@@ -6,8 +6,8 @@ from models.render.canvas import F64, Canvas, Colour, rectangle
 
 CONTAINER, RAILCAR, VESSEL = 0, 1, 2
 
-CONTAINER_SIZES = ((6.058, 2.591), (12.192, 2.591), (12.192, 2.896), (13.716, 2.896))
-"""Length and height of 20 ft, 40 ft, 40 ft high cube and 45 ft boxes (METHOD 4.1); every box is 2.438 m wide."""
+CONTAINER_SIZES = ((2.991, 2.591), (6.058, 2.591), (12.192, 2.591), (12.192, 2.896), (13.716, 2.896))
+"""Length and height of 10 ft, 20 ft, 40 ft, 40 ft high cube and 45 ft boxes (METHOD 4.1); every box is 2.438 m wide."""
 CONTAINER_WIDTH = 2.438
 
 CARS: dict[str, tuple[int, tuple[float, float], float, float]] = {
@@ -62,14 +62,27 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
     """One body on a track; a wagon that carries boxes is one railcar and its boxes are containers."""
     index, _, width, height = CARS[kind]
     base = rectangle(x, y, length, width, theta)
-    c.shadow(base, height)
-    roof = c.prism(base, height, paint, shade(paint, 0.4))
+    low = kind in {"flat", "container_flat"}
+    if low and c.rng.random() < 0.45:
+        paint = _like_ground(c, x, y, paint)
+    skeleton = low and c.rng.random() < 0.4  # two sills and cross-bearers, the ballast between them
+    c.shadow(base, height * (0.6 if skeleton else 1.0))
+    roof = base + c.light.lean * height if skeleton else c.prism(base, height, paint, shade(paint, 0.4))
     up = c.light.lean * height
     along = np.array([np.cos(theta), np.sin(theta)])
 
     def piece(at: float, long: float, wide: float, across: float = 0.0) -> F64:
         centre = np.array([x, y]) + along * at + np.array([-along[1], along[0]]) * across + up
         return rectangle(float(centre[0]), float(centre[1]), long, wide, theta)
+
+    if skeleton:
+        sill, bearer = c.rng.uniform(0.25, 0.5), c.rng.uniform(0.25, 0.6)
+        for across in (-0.32, 0.32):
+            c.fill(piece(0, length, sill, across * width), paint)
+        for at in np.linspace(-length / 2 + bearer / 2, length / 2 - bearer / 2, int(c.rng.integers(5, 14))):
+            c.fill(piece(float(at), bearer, width), shade(paint, 0.9))
+        for end in (-1, 1):  # bogies fill the frame at either end
+            c.fill(piece(end * (length / 2 - 2.6), 2.4, width * 0.8), shade(paint, 0.55), 0.8)
 
     if kind in {"boxcar", "passenger"}:
         c.fill(piece(0, length, width * 0.5), shade(paint, 1.15), 0.8)
@@ -105,6 +118,15 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
     c.label(roof, RAILCAR, index)
     if kind == "container_flat" and loaded:
         _boxes_on_wagon(c, x, y, theta, length, height)
+
+
+def _like_ground(c: Canvas, x: float, y: float, paint: Colour) -> Colour:
+    """A paint near the tone of the ground a car stands on: dust and weathered planks take the colour of ballast."""
+    row, column = (int(np.clip(m / c.gsd_m, 0, c.size - 1)) for m in (y, x))
+    around = c.image[max(0, row - 8) : row + 9, max(0, column - 8) : column + 9].mean(axis=(0, 1))
+    mix = c.rng.uniform(0.5, 1.0)
+    r, g, b = (float(mix * near + (1 - mix) * own) for near, own in zip(around, paint, strict=True))
+    return vary(c.rng, (r, g, b), 0.15)
 
 
 def _boxes_on_wagon(c: Canvas, x: float, y: float, theta: float, length: float, deck: float) -> None:

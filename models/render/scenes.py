@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.render.canvas import F64, Canvas, Colour, rectangle, rectangle_at
-from models.render.objects import CAR_PAINT, CARS, FLEET, car, container, lorry, railcar, shade, vary, vessel
+from models.render.objects import CAR_PAINT, CARS, CONTAINER_SIZES, FLEET, car, container, lorry, railcar, shade, vary, vessel
 
 TRACK_SPACING = (4.5, 5.3)
 """Distance between track centres, metres (METHOD 4.2)."""
@@ -31,10 +31,12 @@ def _curve(c: Canvas, offset: float, theta: float, bend: float) -> F64:
     )
 
 
-def _track(c: Canvas, points: F64, ballast: Colour | None, sleepers: bool) -> None:
+def _track(c: Canvas, points: F64, ballast: Colour | None, sleepers: float) -> None:
+    """Ballast, sleepers of some strength (0: unseen) and two rails."""
     if ballast is not None:
         c.line(points, 3.4, ballast, 0.7)
     if sleepers:
+        wood = vary(c.rng, (0.42, 0.38, 0.34), 0.2)
         steps = np.cumsum(np.r_[0, np.hypot(*np.diff(points, axis=0).T)])
         for s in np.arange(0, steps[-1], 0.6 if c.gsd_m < 0.25 else 1.2):
             x, y = np.interp(s, steps, points[:, 0]), np.interp(s, steps, points[:, 1])
@@ -42,8 +44,8 @@ def _track(c: Canvas, points: F64, ballast: Colour | None, sleepers: bool) -> No
                 nx, ny = np.interp(s + 1, steps, points[:, 0]) - x, np.interp(s + 1, steps, points[:, 1]) - y
                 c.fill(
                     rectangle(float(x), float(y), 2.5, 0.28, float(np.arctan2(nx, -ny))),
-                    (0.42, 0.38, 0.34),
-                    0.35,
+                    wood,
+                    sleepers,
                 )
     rail = float(c.rng.uniform(0.2, 0.75))
     normal = np.gradient(points, axis=0)
@@ -56,7 +58,7 @@ def string(c: Canvas, points: F64, start: float, number: int, uniform: bool) -> 
     """A string of coupled cars along a track, from `start` metres on."""
     steps = np.cumsum(np.r_[0, np.hypot(*np.diff(points, axis=0).T)])
     names = list(CARS)
-    weights = np.array([0.22, 0.22, 0.08, 0.16, 0.16, 0.10, 0.04, 0.02])
+    weights = np.array([0.20, 0.20, 0.14, 0.18, 0.14, 0.08, 0.04, 0.02])
     kind = str(c.rng.choice(names, p=weights))
     length = c.rng.uniform(*CARS[kind][1])
     paint, loaded = CAR_PAINT[c.rng.integers(len(CAR_PAINT))], bool(c.rng.random() < 0.6)
@@ -90,15 +92,15 @@ def rail_yard(c: Canvas, *, cars: bool = True) -> None:
     while offset < reach:
         tracks.append(_curve(c, offset, theta, bend))
         offset += spacing + (rng.uniform(3, 14) if rng.random() < 0.12 else rng.normal(0, 0.15))
-    sleepers = c.gsd_m < 0.45 and rng.random() < 0.5
+    sleepers = float(rng.uniform(0.2, 0.8)) if c.gsd_m < 0.45 and rng.random() < 0.6 else 0.0
     for points in tracks:
-        _track(c, points, ballast, bool(sleepers))
+        _track(c, points, ballast, sleepers)
     for _ in range(rng.integers(0, 3)):  # a switch or a diagonal track across the others
         _track(
             c,
             _curve(c, rng.uniform(-30, 30), theta + rng.choice([-1, 1]) * rng.uniform(0.06, 0.2), 0),
             None,
-            False,
+            0.0,
         )
     share = rng.uniform(0.1, 0.8) if cars else 0.0
     for points in tracks:
@@ -198,7 +200,7 @@ def _block(c: Canvas, origin: F64, theta: float, rows: int, bays: int, fill: flo
     one_colour = rng.random() < 0.25
     stacks, end = [], 0.0
     for _ in range(bays):
-        length, height = ((6.058, 2.591), (12.192, 2.591), (12.192, 2.896), (13.716, 2.896))[rng.choice(4, p=[0.35, 0.3, 0.3, 0.05])]
+        length, height = CONTAINER_SIZES[rng.choice(5, p=[0.05, 0.32, 0.29, 0.29, 0.05])]
         for row in range(rows):
             if rng.random() < fill:
                 tiers = int(rng.integers(1, top_tier + 1)) if rng.random() < 0.5 else top_tier
