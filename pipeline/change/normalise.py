@@ -56,8 +56,11 @@ def normalise(before: Tile, after: Tile) -> tuple[Tile, Gain]:
 
 def _robust_line(x: F64, y: F64) -> tuple[float, float, float]:
     """Orthogonal regression re-weighted by Tukey's biweight until it settles: gain, offset, share of no-change pixels."""
-    weight = np.ones(len(x))
-    gain, offset = float(np.std(y) / np.std(x)), 0.0
+    middle_x, middle_y = np.median(x), np.median(y)
+    spread_x, spread_y = np.median(np.abs(x - middle_x)), np.median(np.abs(y - middle_y))
+    gain = float(spread_y / spread_x) if min(spread_x, spread_y) > 1e-4 else float(np.std(y) / np.std(x))
+    offset = float(middle_y - gain * middle_x)  # from medians: a large change must not draw the first line
+    weight = _biweight(y - gain * x - offset)
     for _ in range(12):
         mx, my = np.average(x, weights=weight), np.average(y, weights=weight)
         sxx, syy = np.average((x - mx) ** 2, weights=weight), np.average((y - my) ** 2, weights=weight)
@@ -66,7 +69,12 @@ def _robust_line(x: F64, y: F64) -> tuple[float, float, float]:
             break
         gain = float((syy - sxx + np.sqrt((syy - sxx) ** 2 + 4 * sxy**2)) / (2 * sxy))
         offset = float(my - gain * mx)
-        residual = np.abs(y - gain * x - offset)
-        spread = MAD_TO_SIGMA * np.median(residual) + 1e-6
-        weight = np.maximum(0, 1 - (residual / (4.7 * spread)) ** 2) ** 2 + 1e-9
+        weight = _biweight(y - gain * x - offset)
     return float(np.clip(gain, 0.2, 5)), offset, float((weight > 0.5).mean())
+
+
+def _biweight(residual: F64) -> F64:
+    """Tukey's weights at 4.7 robust spreads; never quite zero."""
+    size = np.abs(residual)
+    spread = MAD_TO_SIGMA * np.median(size) + 1e-6
+    return np.asarray(np.maximum(0, 1 - (size / (4.7 * spread)) ** 2) ** 2 + 1e-9)
