@@ -7,7 +7,7 @@ from models.render.canvas import F64, Canvas, Colour, rectangle
 CONTAINER, RAILCAR, VESSEL = 0, 1, 2
 
 CONTAINER_SIZES = ((2.991, 2.591), (6.058, 2.591), (12.192, 2.591), (12.192, 2.896), (13.716, 2.896))
-"""Length and height of 10 ft, 20 ft, 40 ft, 40 ft high cube and 45 ft boxes (METHOD 4.1); every box is 2.438 m wide."""
+"""Length and height of 10 ft, 20 ft, 40 ft, 40 ft high cube and 45 ft boxes (METHOD 4.1; 10 ft: ISO 668); every box is 2.438 m wide."""
 CONTAINER_WIDTH = 2.438
 
 CARS: dict[str, tuple[int, tuple[float, float], float, float]] = {
