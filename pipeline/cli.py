@@ -95,9 +95,9 @@ def detect(
     json: Json = False,
 ) -> None:
     """Find containers, railcars and vessels in one image: overlay.png, detections.geojson, detections.txt (DOTA form)."""
-    from pipeline import commands
+    from pipeline import image_commands
 
-    commands.detect_image(image, out, gsd=gsd, model=model, as_json=json)
+    image_commands.detect_image(image, out, gsd=gsd, model=model, as_json=json)
 
 
 @app.command()
@@ -110,9 +110,9 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say what came, went, moved and stayed between two looks, and what could not be seen."""
-    from pipeline import commands
+    from pipeline import image_commands
 
-    commands.compare_images(before, after, out, gsd=gsd, model=model, as_json=json)
+    image_commands.compare_images(before, after, out, gsd=gsd, model=model, as_json=json)
 
 
 @app.command()
@@ -123,9 +123,9 @@ def tracks(
     json: Json = False,
 ) -> None:
     """Propose track centre lines for a site file: centre_lines.geojson in the image's CRS, tracks.png to choose by."""
-    from pipeline import commands
+    from pipeline import image_commands
 
-    commands.propose_tracks(image, out, gsd=gsd, as_json=json)
+    image_commands.propose_tracks(image, out, gsd=gsd, as_json=json)
 
 
 @app.command()
@@ -141,9 +141,9 @@ def series(
     Writes series.png (early and late look, outlines coloured by date), series.geojson and series.json. Lorries that come and go, clouds
     and seasons do not count; for single railcars, boxes and ships between two looks use `yardwatch compare`.
     """
-    from pipeline import commands
+    from pipeline import image_commands
 
-    commands.watch_series(images, out, gsd=gsd, min_area=min_area, as_json=json)
+    image_commands.watch_series(images, out, gsd=gsd, min_area=min_area, as_json=json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What each command does; the command line's back room, and with it the only place that prints."""
+"""What each command does; the command line's back room, with `image_commands` the only places that print."""
 
 import json
 import platform
@@ -17,19 +17,19 @@ from rich.table import Table
 from pipeline import config
 from pipeline.activity.records import Alert
 from pipeline.activity.tables import read_counts, records
-from pipeline.config import SceneMetadata
 from pipeline.errors import ConfigError, ModelError
-from pipeline.imagery.scene import Scene
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "fixtures" / "demo" / "run.yaml"
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Where people read."""
     return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """One document for machines."""
     sys.stdout.write(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -78,23 +78,22 @@ def run_job(
         alerts = publish_all(job, results)
     made, reused = sum(job.made.values()), sum(job.reused.values())
     if as_json:
-        _print_json({"alerts": records(alerts), "made": job.made, "reused": job.reused, "out": str(run.output)})
+        print_json({"alerts": records(alerts), "made": job.made, "reused": job.reused, "out": str(run.output)})
     elif not quiet:
         _show_run(run, alerts, job.skipped)
         done = f"{made} artefacts made, {reused} reused" if made else f"nothing to do: all {reused} artefacts are up to date"
-        _console().print(f"\n{done}\nreport    {run.output / 'report.html'}\noverlays  {run.output / 'overlays'}")
-        _console().print(f"changes   {run.output / 'changes'}\ntables    {run.output / 'estimates.csv'}, alerts.json, calls.json")
+        console().print(f"\n{done}\nreport    {run.output / 'report.html'}\noverlays  {run.output / 'overlays'}")
+        console().print(f"changes   {run.output / 'changes'}\ntables    {run.output / 'estimates.csv'}, alerts.json, calls.json")
     return any(a.raised for a in alerts)
 
 
 def _show_run(run: config.Run, alerts: Sequence[Alert], skipped: Sequence[tuple[str, str]]) -> None:
-    console = _console()
-    console.print(_alert_table(run.name, alerts))
+    console().print(_alert_table(run.name, alerts))
     for alert in alerts:
         if alert.raised or alert.verdict == "watch":
-            console.print(f"\n[bold]{alert.verdict}[/bold]  " + " ".join(alert.wording))
+            console().print(f"\n[bold]{alert.verdict}[/bold]  " + " ".join(alert.wording))
     for name, reason in skipped:
-        console.print(f"skipped {name}: {reason}", style="yellow", markup=False)
+        console().print(f"skipped {name}: {reason}", style="yellow", markup=False)
 
 
 def _alert_table(title: str, alerts: Sequence[Alert]) -> Table:
@@ -150,10 +149,10 @@ def tell_case(case: str, out: Path) -> None:
     estimates = story(case)
     alerts, every = judge(estimates, ActivitySettings()), judge(estimates, ActivitySettings(), "all")
     chart = write(out / f"{case}.svg", standalone(count_chart(estimates, [*every[:-1], alerts[-1]], f"{case}, published counts")))
-    _console().print(_alert_table(f"{case}, published counts", alerts))
+    console().print(_alert_table(f"{case}, published counts", alerts))
     for alert in alerts:
-        _console().print("\n" + "\n".join(alert.wording))
-    _console().print(f"\nchart  {chart}")
+        console().print("\n" + "\n".join(alert.wording))
+    console().print(f"\nchart  {chart}")
 
 
 def list_catalog(folder: Path, out: Path | None, *, as_json: bool) -> None:
@@ -167,7 +166,7 @@ def list_catalog(folder: Path, out: Path | None, *, as_json: bool) -> None:
             write(out / f"{scene.id}.json", to_json(stac_item(scene)))
     if as_json:
         skipped = [{"name": s.name, "reason": s.reason} for s in found.skipped]
-        _print_json({"scenes": [stac_item(s) for s in found.scenes], "skipped": skipped})
+        print_json({"scenes": [stac_item(s) for s in found.scenes], "skipped": skipped})
         return
     table = Table("scene", "acquired", "sensor", "gsd m", "size px", "crs", title=str(folder), title_justify="left")
     for s in found.scenes:
@@ -179,149 +178,9 @@ def list_catalog(folder: Path, out: Path | None, *, as_json: bool) -> None:
             f"{s.grid.width} x {s.grid.height}",
             s.grid.crs or "pixel",
         )
-    _console().print(table)
+    console().print(table)
     for skipped_file in found.skipped:
-        _console().print(f"skipped {skipped_file.reason}", style="yellow", markup=False)
-
-
-def detect_image(image: Path, out: Path, *, gsd: float | None, model: str, as_json: bool) -> None:
-    """Overlay, GeoJSON and DOTA text of one image."""
-    import models
-    from pipeline.config import DetectionSettings
-    from pipeline.detection.scene import detect_scene
-    from pipeline.imagery.clouds import observe
-    from pipeline.imagery.metadata import open_scene
-    from pipeline.imagery.tiles import read_decimated
-    from pipeline.review import export, overlay
-
-    scene = open_scene(image, SceneMetadata(gsd_m=gsd), need_time=False)
-    found = detect_scene(scene, models.load(model), DetectionSettings())
-    factor = max(1.0, max(scene.grid.width, scene.grid.height) / 2400)
-    picture = overlay.draw_overlay(read_decimated(scene, factor), factor, scene, found.detections, (), observe(scene))
-    export.write(out / "overlay.png", overlay.png(picture))
-    features = export.detection_features(scene, found.detections)
-    export.write(out / "detections.geojson", export.collection(features, scene.grid.crs, scene=scene.id))
-    export.write(out / "detections.txt", export.dota(found.detections))
-    counts, raw = found.detections.counts(), found.raw_counts()
-    if as_json:
-        _print_json({"scene": scene.id, "gsd_m": scene.gsd_m, "counts": counts, "raw_counts": raw, "skipped": found.skipped})
-        return
-    for name, number in counts.items():
-        before = f"  ({raw[name]} boxes before the structure of strings was asked)" if raw[name] != number else ""
-        _console().print(f"{name:10} {number}{before}")
-    for reason in found.skipped.values():
-        _console().print(f"not counted: {reason}", style="yellow", markup=False)
-    _console().print(f"overlay    {out / 'overlay.png'}")
-
-
-def compare_images(before: Path, after: Path, out: Path, *, gsd: float | None, model: str, as_json: bool) -> None:
-    """Change raster, change features and picture of two looks."""
-    import models
-    from models import CLASSES
-    from pipeline.change.objects import counts
-    from pipeline.change.pair import compare
-    from pipeline.change.records import Kind
-    from pipeline.config import ChangeSettings, DetectionSettings
-    from pipeline.detection.scene import detect_scene
-    from pipeline.imagery.clouds import observe
-    from pipeline.imagery.metadata import open_scene
-    from pipeline.review import export, overlay
-
-    scenes = tuple(open_scene(p, SceneMetadata(gsd_m=gsd), need_time=False) for p in (before, after))
-    heads = models.load(model)
-    found = tuple(detect_scene(s, heads, DetectionSettings()) for s in scenes)
-    pair = (scenes[0], scenes[1])
-    change = compare(pair, (found[0], found[1]), (observe(pair[0]), observe(pair[1])), ChangeSettings())
-    gsd_m = pair[0].gsd_m * change.grid.pixel_size()[0] / pair[0].grid.pixel_size()[0]
-    both, _ = overlay.draw_pair((change.before, change.after), (change.before_boxes, change.after_boxes), change.objects, pair, gsd_m)
-    export.write(out / "change.png", overlay.png(both))
-    export.write(out / "change.tif", lambda path: export.change_cog(path, change.change))
-    features = export.change_features(change.grid, (change.before_boxes, change.after_boxes), change.objects)
-    export.write(out / "changes.geojson", export.collection(features, change.grid.crs))
-    a, tally = change.alignment, counts(change.objects)
-    if as_json:
-        alignment = {k: getattr(a, k) for k in ("dx_px", "dy_px", "residual_px", "reliability", "applied", "reason")}
-        _print_json({"alignment": alignment, "counts": tally})
-        return
-    state = "applied" if a.applied else "not applied"
-    _console().print(f"shift dx {a.dx_px:.2f} dy {a.dy_px:.2f} px, residual {a.residual_px:.2f} px, {state}: {a.reason}")
-    table = Table("class", *(k.name.lower() for k in Kind))
-    for name in CLASSES:
-        table.add_row(name, *(str(tally[name][k.name.lower()]) for k in Kind))
-    _console().print(table)
-    _console().print(f"picture  {out / 'change.png'}")
-
-
-def propose_tracks(image: Path, out: Path, *, gsd: float | None, as_json: bool) -> None:
-    """Track centre lines of one image, as a site file wants them, with a numbered picture."""
-    from pipeline.activity.centre_lines import search
-    from pipeline.imagery.metadata import open_scene
-    from pipeline.review import export, overlay
-    from pipeline.review.lines import centre_line_feature, draw_lines
-
-    scene = open_scene(image, SceneMetadata(gsd_m=gsd), need_time=False)
-    tile, lines = search(scene)
-    points = [line.points for line in lines]
-    export.write(out / "tracks.png", overlay.png(draw_lines(tile, points)))
-    feature = centre_line_feature(tile.grid, points, tile.grid.pixel_size()[0] / scene.grid.pixel_size()[0] * scene.gsd_m)
-    export.write(out / "centre_lines.geojson", export.collection([feature], scene.grid.crs, crs_of_coordinates=scene.grid.crs))
-    rows = [{"line": i, "length_m": round(line.length_m), "strength": round(line.strength, 2)} for i, line in enumerate(lines, start=1)]
-    if as_json:
-        _print_json({"scene": scene.id, "gsd_m": scene.gsd_m, "lines": rows})
-        return
-    table = Table("line", "length m", "strength", title=f"{len(rows)} proposed, strongest first", title_justify="left")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    _console().print(table)
-    _console().print("Roads and walls are proposed too: keep the tracks, and name the file in the zone's centre_lines.")
-    _console().print(f"lines    {out / 'centre_lines.geojson'}\npicture  {out / 'tracks.png'}")
-
-
-def watch_series(images: Sequence[Path], out: Path, *, gsd: float | None, min_area: float, as_json: bool) -> None:
-    """What was built over a series of looks: picture, features, summary."""
-    from pipeline.change.series import find_built, stack_looks
-    from pipeline.config import ChangeSettings
-    from pipeline.imagery.clouds import observe
-    from pipeline.review import export, growth, overlay
-
-    scenes, skipped = _looks_of(images, gsd)
-    settings = ChangeSettings(min_area_m2=min_area)
-    stack = stack_looks(scenes, [observe(s) for s in scenes], settings)
-    found = find_built(stack, settings.min_area_m2)
-    summary = growth.growth_summary(stack, found)
-    summary["skipped"] += [{"scene": name, "reason": reason} for name, reason in skipped]
-    export.write(out / "series.png", overlay.png(growth.draw_growth(stack, found, scenes[-1])))
-    export.write(out / "series.geojson", export.collection(growth.growth_features(stack, found), stack.grid.crs))
-    export.write(out / "series.json", export.to_json(summary))
-    if as_json:
-        _print_json(summary)
-        return
-    table = Table("between", "new structures", "m2")
-    for span, number, area in growth.by_interval(stack, found.built):
-        table.add_row(span, str(number), f"{area:.0f}")
-    _console().print(table)
-    seen = f"{len(stack.names)} looks, {100 * found.observed:.0f} % of the ground seen often enough"
-    _console().print(f"{len(found.built)} new structures ({found.low} to {found.high}); {seen}")
-    for entry in summary["skipped"]:
-        _console().print(f"not used: {entry['scene']}: {entry['reason']}", style="yellow", markup=False)
-    _console().print(f"picture  {out / 'series.png'}")
-
-
-def _looks_of(images: Sequence[Path], gsd: float | None) -> tuple[list[Scene], list[tuple[str, str]]]:
-    """Scenes in order of time, of a folder or of single files; and what of a folder cannot be used."""
-    from pipeline.imagery.catalog import build_catalog
-    from pipeline.imagery.metadata import open_scene
-
-    scenes: list[Scene] = []
-    skipped: list[tuple[str, str]] = []
-    for path in images:
-        if path.is_dir():
-            catalog = build_catalog(config.Imagery(folder=path, defaults=SceneMetadata(gsd_m=gsd)))
-            scenes += catalog.scenes
-            skipped += [(s.name, s.reason) for s in catalog.skipped]
-        else:
-            scenes.append(open_scene(path, SceneMetadata(gsd_m=gsd)))
-    return sorted(scenes, key=lambda s: (s.time, s.id)), skipped
+        console().print(f"skipped {skipped_file.reason}", style="yellow", markup=False)
 
 
 def judge_table(path: Path, on: datetime | None, *, as_json: bool) -> bool:
@@ -334,14 +193,14 @@ def judge_table(path: Path, on: datetime | None, *, as_json: bool) -> bool:
     alerts = judge(estimates, ActivitySettings())
     stocks = stock_on(estimates, on.replace(tzinfo=UTC)) if on else []
     if as_json:
-        _print_json({"alerts": records(alerts), "stocks": [s.record() for s in stocks]} if on else records(alerts))
+        print_json({"alerts": records(alerts), "stocks": [s.record() for s in stocks]} if on else records(alerts))
     else:
-        _console().print(_alert_table(path.name, alerts))
+        console().print(_alert_table(path.name, alerts))
         for alert in alerts:
             if alert.raised or alert.verdict == "watch":
-                _console().print("\n" + " ".join(alert.wording))
+                console().print("\n" + " ".join(alert.wording))
         for stock in stocks:
-            _console().print("\n" + stock.sentence())
+            console().print("\n" + stock.sentence())
     return any(a.raised for a in alerts)
 
 
@@ -350,7 +209,7 @@ def check_files(files: Sequence[Path]) -> None:
     for path in files:
         loaded = config.check(path)
         kind = "run" if isinstance(loaded, config.Run) else "site"
-        _console().print(f"ok  {path}  ({kind})", markup=False)
+        console().print(f"ok  {path}  ({kind})", markup=False)
 
 
 def train_head(recipe: Path, out: Path, steps: int | None) -> None:
@@ -358,7 +217,8 @@ def train_head(recipe: Path, out: Path, steps: int | None) -> None:
     import logging
 
     from models.evaluate import evaluate
-    from models.train import Recipe, calibrate, publish_head, train
+    from models.publish import calibrate, publish_head
+    from models.train import Recipe, train
 
     logging.getLogger("models").setLevel(logging.INFO)
     logging.basicConfig(level=logging.INFO)
@@ -369,7 +229,7 @@ def train_head(recipe: Path, out: Path, steps: int | None) -> None:
     weights = train(plan, out / plan.name, steps)
     card = publish_head(plan, weights, out)
     calibrate(card, evaluate(str(card.with_suffix(".safetensors")), plan.imagery))
-    _console().print(f"weights  {weights}\ncard     {card}")
+    console().print(f"weights  {weights}\ncard     {card}")
 
 
 def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> None:
@@ -383,17 +243,17 @@ def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> No
     scores = {**scores, "rows": scores["rows"] + rows, "skipped": scores["skipped"] + skipped}
     write(out / "scores.json", to_json(scores))
     if as_json:
-        _print_json(scores)
+        print_json(scores)
         return
     table = Table("set", "class", "gsd m", "objects", "found", "precision", "recall", "AP30", "count error")
     for row in scores["rows"]:
         cells = (row["set"], row["class"], f"{row['gsd_m']:g}", str(row["objects"]), str(row["found"]))
         rates = ("-" if row[k] is None else f"{row[k]:.3f}" for k in ("precision", "recall", "ap"))
         table.add_row(*cells, *rates, "-" if row["count_error"] is None else f"{row['count_error']:+.1%}")
-    _console().print(table)
+    console().print(table)
     for reason in scores["skipped"]:
-        _console().print(f"skipped {reason}", style="yellow", markup=False)
-    _console().print(f"scores  {out / 'scores.json'}")
+        console().print(f"skipped {reason}", style="yellow", markup=False)
+    console().print(f"scores  {out / 'scores.json'}")
 
 
 def examine(*, as_json: bool) -> None:
@@ -428,7 +288,7 @@ def examine(*, as_json: bool) -> None:
         facts["weights"] = str(error)
     facts["disk free"] = f"{shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB"
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     for key, value in facts.items():
-        _console().print(f"{key:24} {value}", markup=False)
+        console().print(f"{key:24} {value}", markup=False)

@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--first", type=int, default=2000, help="seed of the first case; those below 2000 developed the code")
-    parser.add_argument("--peers-every", type=int, default=5)
+    parser.add_argument("--peers-every", type=int, default=5, help="coprime to the number of kinds, so that every kind is among them")
     args = parser.parse_args()
     if not IMAGERY.is_dir():
         print("no public imagery beside the project: nothing to warp")

@@ -21,7 +21,8 @@ from shapely import Polygon
 from shapely.geometry import shape
 
 from models.render.depot import Depot, Pit, plan_depot, see_depot
-from pipeline.change.series import Growth, Stack, find_built, stack_looks
+from pipeline.change.series import Growth, find_built
+from pipeline.change.stack import Stack, stack_looks
 from pipeline.config import ChangeSettings, SceneMetadata
 from pipeline.imagery.clouds import observe
 from pipeline.imagery.metadata import open_scene

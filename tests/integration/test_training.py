@@ -10,7 +10,8 @@ import pytest
 import rasterio
 
 import models
-from models.train import Recipe, publish_head, train
+from models.publish import publish_head
+from models.train import Recipe, train
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
 pytestmark = pytest.mark.slow

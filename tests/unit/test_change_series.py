@@ -13,7 +13,8 @@ from shapely.geometry import shape
 from typer.testing import CliRunner
 
 from models.render.depot import Depot, plan_depot, see_depot
-from pipeline.change.series import MIN_LOOKS, Stack, find_built, stack_looks
+from pipeline.change.series import find_built
+from pipeline.change.stack import MIN_LOOKS, Stack, stack_looks
 from pipeline.cli import app
 from pipeline.config import ChangeSettings, SceneMetadata
 from pipeline.errors import ImageryError
