@@ -7,27 +7,11 @@ from typing import Any
 
 import yaml
 
+from models.counting import Calibration
 from models.detector import CLASSES, GsdRange
 from pipeline.errors import ModelError
 
 WEIGHTS = Path(__file__).parent / "weights"
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Precision and recall of one class in one GSD bin, from `n` labelled objects (METHOD 5, E1).
-
-    `scene_sd` is the spread of the corrected count between scenes, relative to it: light, ground and stock differ from scene to scene,
-    and the detector with them.
-    """
-
-    cls: str
-    gsd_low: float
-    gsd_high: float
-    precision: float
-    recall: float
-    n: int
-    scene_sd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import boxes as ob
-from models.render import port, scenes, shore
+from models.render import decoys, port, scenes, shore, terminals
 from models.render.canvas import Canvas, Light, sense
 
 EVALUATION_SEEDS = 5_000_000
@@ -19,9 +19,10 @@ DEMO_SEEDS = 10_000_000
 
 KINDS: dict[str, Callable[[Canvas], None]] = {
     "rail_yard": scenes.rail_yard,
-    "terminal": scenes.terminal,
-    "quay": scenes.quay,
-    "negative": scenes.negative,
+    "terminal": terminals.terminal,
+    "quay": terminals.quay,
+    "negative": decoys.negative,
+    "street": decoys.street,
     "harbour": port.harbour,
     "waterfront": shore.waterfront,
 }

@@ -185,18 +185,18 @@ def _ground(c: Canvas, yard: Yard, look: np.random.Generator) -> None:
     tone = place_rng.uniform(0.25, 0.5)
     scenes.ground(c, (tone * 1.03, tone, tone * 0.92))
     theta = float(np.arctan2(*(yard.tracks[0][-1] - yard.tracks[0][0])[::-1]))
-    scenes._verges(c, theta)  # noqa: SLF001 - one package draws one kind of yard
+    scenes.verges(c, theta)
     c.image *= (1 + look.normal(0, 0.05, 3)).astype(np.float32)
     c.rng = look
     c.mottle(float(look.uniform(10, 50)), 0.06)
     for index, points in enumerate(yard.tracks):
         c.rng = np.random.default_rng([yard.seed, 6, index])
-        scenes._track(c, points, vary(place_rng, (tone, tone * 0.95, tone * 0.9), 0.1), sleepers=0.0)  # noqa: SLF001
+        scenes.track(c, points, vary(place_rng, (tone, tone * 0.95, tone * 0.9), 0.1), sleepers=0.0)
     c.rng = np.random.default_rng([yard.seed, 7])
-    scenes._masts(c, theta)  # noqa: SLF001
+    scenes.masts(c, theta)
     for item in range(int(place_rng.integers(0, 12))):
         c.rng = np.random.default_rng([yard.seed, 8, item])
-        scenes._clutter(c, 1)  # noqa: SLF001
+        scenes.clutter(c, 1)
 
 
 def cast_cloud(c: Canvas, rng: np.random.Generator, radii_m: tuple[float, float]) -> F32:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.render.canvas import F64, Canvas, Colour, rectangle
+from models.render.canvas import F64, Canvas, Colour, rectangle, rectangle_at
 
 CONTAINER, RAILCAR, VESSEL = 0, 1, 2
 
@@ -49,13 +49,22 @@ def shade(colour: Colour, factor: float) -> Colour:
 def container(c: Canvas, x: float, y: float, theta: float, length: float, colour: Colour, low: float, top: float) -> None:
     """One visible top at height `top`, walls down to `low`; labelled."""
     base = rectangle(x, y, length, CONTAINER_WIDTH, theta)
-    roof = c.prism(base, top - low, colour, shade(colour, 0.45), low)
+    roof = c.prism(base, top - low, colour, shade(colour, c.light.wall), low)
     if c.rng.random() < 0.5:  # corrugation and end frames
         for side in (-1, 1):
             end = rectangle(x + side * np.cos(theta) * (length / 2 - 0.15), y + side * np.sin(theta) * (length / 2 - 0.15),
                             0.3, CONTAINER_WIDTH, theta) + c.light.lean * top  # fmt: skip
             c.fill(end, shade(colour, 0.75), 0.7)
     c.label(roof, CONTAINER)
+
+
+def stack(c: Canvas, centre: F64, theta: float, length: float, colour: Colour, low: float, tiers: int, height: float) -> None:
+    """Boxes of `height` metres on one another: the sides of the lower ones show where the view leans, each in a paint of its own."""
+    base = rectangle_at(centre, length, CONTAINER_WIDTH, theta)
+    for tier in range(tiers - 1):
+        paint = vary(c.rng, FLEET[c.rng.integers(len(FLEET))], 0.14)
+        c.prism(base, height, shade(paint, 0.3), shade(paint, c.light.wall), low + tier * height)
+    container(c, float(centre[0]), float(centre[1]), theta, length, colour, low + (tiers - 1) * height, low + tiers * height)
 
 
 def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: float, paint: Colour, loaded: bool) -> None:
@@ -164,7 +173,9 @@ def car(c: Canvas, x: float, y: float, theta: float) -> None:
     """A passenger car."""
     base = rectangle(x, y, c.rng.uniform(3.8, 5.0), 1.8, theta)
     c.shadow(base, 1.5)
-    paint = vary(c.rng, (0.5, 0.5, 0.5), 0.6)
+    tone = c.rng.uniform(0.06, 0.95)
+    hue = ((0.45, 0.12, 0.1), (0.12, 0.18, 0.4), (0.3, 0.28, 0.22))[c.rng.integers(3)]
+    paint = vary(c.rng, hue if c.rng.random() < 0.25 else (tone, tone, tone), 0.06)
     c.prism(base, 0.9, paint, shade(paint, 0.6))
     c.fill(rectangle(x, y, 2.2, 1.5, theta) + c.light.lean * 1.5, shade(paint, 0.6), 0.7)
 
@@ -225,7 +236,7 @@ def vessel(c: Canvas, x: float, y: float, length: float, theta: float, kind: str
                 size, tiers = (12.19, rng.integers(1, 5)) if length > 90 else (6.06, rng.integers(1, 3))
                 colour = vary(rng, FLEET[rng.integers(len(FLEET))])
                 if boxes:
-                    container(c, float(p[0]), float(p[1]), theta, size, colour, side, side + 2.6 * int(tiers))
+                    stack(c, p, theta, size, colour, side, int(tiers), 2.6)
                 else:
                     c.fill(rectangle(float(p[0] + up[0]), float(p[1] + up[1]), size, 2.44, theta), colour)
     elif kind == "bulk":

@@ -14,11 +14,12 @@ from shapely import contains_xy
 from shapely.geometry.base import BaseGeometry
 
 from models import Detections
-from models.card import Calibration
+from models.counting import ANY_CALIBRATION, Calibration, corrected_count
 from models.occupancy import STEP_M
 from pipeline.activity.lengths import CAR_M, END_SD_GSD, FLEET_SD_M, Number, cars_from_strings, misread_sd
-from pipeline.activity.nb import Z90
 from pipeline.activity.occupied import TrackLook, seen_share
+from pipeline.activity.pile_look import SMALLEST_M2, PileLook
+from pipeline.activity.piles import SLOT_M2, USUAL_TIERS, from_block
 from pipeline.activity.records import Estimate
 from pipeline.config import Zone
 from pipeline.imagery.observed import Observed
@@ -35,15 +36,14 @@ COUNT_GSD_M = 0.8
 LENGTH_GSD_M = 5.0
 """Coarsest GSD at which metres of track become cars (METHOD 5, E2; METHOD 8c.3)."""
 
+PILE_GSD_M = 3.0
+"""Coarsest GSD at which a pile is measured by its outline and its shadow (METHOD 5, E4)."""
+
+PILE_KINDS = ("apron", "storage")
+"""Kinds of zone that hold one pile on open ground; a container yard holds many blocks."""
+
 HULL_GSD_M, COARSE_GSD_M = 5.0, 20.0
 """Coarsest GSD of hulls with a length (E5), and of ships as a count (E6); METHOD 5."""
-
-UNKNOWN_RATE_SD = 0.15
-"""Standard deviation given to precision and recall where they were never measured. Ours: the published range of recall, 0.74 to
-0.96 (METHOD 8, R28), lies within it around one."""
-
-ANY_CALIBRATION = Calibration("", 0.0, 100.0, 1.0, 1.0, 0)
-"""Stands in where nothing was measured: the raw count, with `UNKNOWN_RATE_SD`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class LookView:
         outlines: zone key -> outline in the same pixels.
         exposure: zone key -> (observable fraction, what hides the rest).
         tracks: zone key -> what the pixels along its track centre lines show, for occupied-track length (0.8 to 5 m).
+        piles: zone key -> the largest pile of a zone and its place in pixels, None where nothing stands there, or why it could not be
+            measured; for boxes above 0.8 m (E4).
         observed: what of the ground the scene shows; needed only where several scenes make one look.
         sun_deg: height of the sun, degrees; None where it is not declared.
     """
@@ -71,6 +73,7 @@ class LookView:
     outlines: Mapping[str, BaseGeometry]
     exposure: Mapping[str, tuple[float, str]]
     tracks: Mapping[str, tuple[TrackLook, ...]] = field(default_factory=dict)
+    piles: Mapping[str, PileLook | str | None] = field(default_factory=dict)
     observed: Observed | None = None
     sun_deg: float | None = None
 
@@ -107,6 +110,9 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
     tracks = look.tracks.get(zone.key, ()) if estimator == "E2" else ()
     if estimator == "E2" and not refusal and not tracks:
         refusal = f"at {look.gsd_m:.2g} m cars are measured along track centre lines, and zone '{zone.id}' has none"
+    pile = look.piles.get(zone.key, f"boxes at {look.gsd_m:.2g} m are measured as one pile, in zones of kind {' or '.join(PILE_KINDS)}")
+    if estimator == "E4" and not refusal and isinstance(pile, str):
+        refusal = pile
     share = min(share, seen_share(tracks)) if tracks else share
     if not refusal and share < NO_VALUE_BELOW:
         refusal = hidden or f"only {100 * share:.0f} % of the zone could be seen"
@@ -114,7 +120,8 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
         site=look.site,
         zone=zone.id,
         zone_version=zone.version,
-        cls=cls,
+        cls="pile_teu" if estimator == "E4" else cls,
+        unit="TEU" if estimator == "E4" else "count",
         time=look.time,
         value=None,
         low=None,
@@ -139,8 +146,11 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
     )
     if estimator == "E2":
         return _by_length(replace(seen, raw=None), tracks, zone, look.sun_deg)
+    if estimator == "E4":
+        assert not isinstance(pile, str)
+        return [_by_pile(replace(seen, raw=None), pile, look.sun_deg)]
     rates, note = calibration_for(calibration, cls, look.gsd_m)
-    value, low, high = corrected_count(len(of_class), rates)
+    value, low, high = corrected_count(len(of_class), rates, float(of_class.scores.mean()) if len(of_class) else None)
     return [replace(seen, value=value, low=low, high=high, note=note)]
 
 
@@ -157,10 +167,15 @@ def choose_estimator(cls: str, gsd_m: float) -> tuple[str, str]:
     elif cls == "railcar":
         estimator, limit = ("E1", LENGTH_GSD_M) if gsd_m <= COUNT_GSD_M else ("E2", LENGTH_GSD_M)
     else:
-        estimator, limit = "E1", COUNT_GSD_M
+        estimator, limit = ("E1", PILE_GSD_M) if gsd_m <= COUNT_GSD_M else ("E4", PILE_GSD_M)
     if gsd_m <= limit:
         return estimator, ""
     return estimator, f"{cls}s cannot be told at {gsd_m:.2g} m per pixel (limit {limit:g} m)"
+
+
+def measured_as_pile(zone: Zone, gsd_m: float) -> bool:
+    """Whether the boxes of a zone are measured as one pile at a GSD (E4)."""
+    return zone.kind in PILE_KINDS and "container" in zone.classes and choose_estimator("container", gsd_m) == ("E4", "")
 
 
 def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) -> tuple[Calibration, str]:
@@ -178,24 +193,15 @@ def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) 
     )
 
 
-def corrected_count(raw: int, rates: Calibration) -> tuple[float, float, float]:
-    """E1: ``N = n P / R`` with its 90 % interval (METHOD 5).
-
-    ``Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2 + s^2)``: chance within the scene, the number of
-    labelled objects behind P and R, and the spread s of the count between scenes. The upper end is never below the number that would
-    be missed altogether with probability 5 %.
-
-    >>> [round(v) for v in corrected_count(73, Calibration("railcar", 0.3, 0.8, 0.96, 0.96, 156))]
-    [73, 68, 78]
-    """
-    precision, recall = max(rates.precision, 0.01), max(rates.recall, 0.01)
-    value = raw * precision / recall
-    measured = ((1 - recall) / recall + (1 - precision) / precision) / max(rates.n, 1)
-    from_rates = measured + rates.scene_sd**2 if rates.n > 0 else 2 * UNKNOWN_RATE_SD**2
-    variance = value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
-    half = Z90 * sqrt(variance)
-    missed = log(0.05) / log(1 - recall) if recall < 1 else 0.0  # (1 - R)^N = 5 %
-    return value, max(0.0, value - half), max(value + half, missed)
+def _by_pile(seen: Estimate, pile: PileLook | None, sun_deg: float | None) -> Estimate:
+    """E4: twenty-foot units of the largest pile; a zone where nothing stands out holds less than the smallest pile."""
+    assert seen.gsd_m is not None
+    if pile is None:
+        return replace(seen, high=SMALLEST_M2 / SLOT_M2 * USUAL_TIERS[0])
+    assert sun_deg is not None
+    found = from_block(pile.length_m, pile.width_m, pile.height_m, seen.gsd_m, sun_deg)
+    note = f"the largest pile, taken as one block: {pile.length_m:.0f} x {pile.width_m:.0f} m, {found.tiers:.1f} boxes high"
+    return replace(seen, value=found.value, low=found.low, high=found.high, note=note)
 
 
 def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone, sun_deg: float | None) -> list[Estimate]:

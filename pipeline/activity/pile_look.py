@@ -1,8 +1,9 @@
 """How large a pile of boxes is in a picture: the block that explains it best, its shadow included (METHOD 5, E4).
 
 A block of boxes under a known sun and view has six unknowns: where it stands, its two sides, its heading, its height. They decide
-which pixels are pile, which shadow and which ground; the block is taken under which these three are each most nearly of one tone
-(the region energy of Chan & Vese 2001, IEEE Trans. Image Process. 10, 266, with a variance of each region's own).
+which pixels are pile, which shadow and which ground; the block is taken under which pile and shadow are each most nearly of one tone
+and unevenness, and the rest most like the commonest ground (after the region energy of Chan & Vese 2001, IEEE Trans. Image Process.
+10, 266, with a variance of each region's own). At last tone alone settles its edges.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ GROUND_SDS, LEAST_CONTRAST = 3.5, 0.03
 NOISE = 0.015
 """No region is taken to be smoother than this."""
 
+TEXTURE_PX = 1.0
+"""Pixels that unevenness is averaged over."""
+
+OUTLYING = 4.0
+"""Robust standard deviations from which a pixel is no more unlike ground."""
+
 SMALLEST_M2 = 25.0
 """What is smaller than two twenty-foot boxes side by side is no pile."""
 
@@ -36,7 +43,7 @@ HEIGHTS_M = tuple(2.591 * n for n in (1, 1.5, 2, 3, 4, 5, 6))
 STEPS = (2.0, 1.0, 0.5, 0.25, 0.12)
 """Steps of the search, metres of place, side and height."""
 
-MARGIN = 10
+MARGIN = 20
 """Pixels of ground around what stands out that the block is judged by."""
 
 _SUBPIXEL = 4  # fractional bits of a corner in cv2
@@ -47,10 +54,13 @@ class PileLook:
     """A pile as one picture shows it.
 
     Attributes:
+        x_m, y_m: middle of its base in the picture, metres from the top left corner.
         length_m, width_m: sides of the rectangle that it stands on, the longer first.
         height_m: from the shadow, before any rounding to tiers.
     """
 
+    x_m: float
+    y_m: float
     length_m: float
     width_m: float
     height_m: float
@@ -74,20 +84,31 @@ def look_at_pile(pixels: F32, valid: Mask, gsd_m: float, shadow: F64, lean: F64)
     size = tuple(round(n * gsd_m / WORK_GSD_M) for n in pixels.shape[:0:-1])
     image = np.asarray(cv2.resize(np.ascontiguousarray(pixels.transpose(1, 2, 0)), size, interpolation=cv2.INTER_AREA), np.float32)
     step = gsd_m * pixels.shape[2] / size[0]
+    image = np.dstack([image, _texture(image)])
     other = _not_ground(image, step)
     if other is None:
         return None
     (y0, x0), (y1, x1) = (f(np.argwhere(other), axis=0) for f in (np.min, np.max))
     window = tuple(slice(max(0, a - MARGIN), b + 1 + MARGIN) for a, b in ((y0, y1), (x0, x1)))
     image, other = image[window], other[window]
-    fit = _Fit(image, step, shadow, lean)
+    fit = _Fit(image, _unlike_ground(image), step, shadow, lean)
     theta = _heading(image, other)
     starts = [_inscribed(other, step, theta, height, shadow, lean) for height in HEIGHTS_M]
     ranked = sorted((s for s in starts if s is not None), key=fit.energy)
     if not ranked:
         return None
     best = min((fit.refined(s) for s in ranked[:3]), key=fit.energy)
-    return PileLook(float(max(best[2:4])), float(min(best[2:4])), float(best[5]))
+    plain = np.ascontiguousarray(image[..., :3])
+    best = _Fit(plain, _unlike_ground(plain), step, shadow, lean).refined(best, STEPS[2:])  # unevenness finds a block, tone its edges
+    corner = np.array([w.start for w in window[::-1]]) * step
+    return PileLook(*(float(v) for v in (*(best[:2] + corner), max(best[2:4]), min(best[2:4]), best[5])))
+
+
+def _texture(image: F32) -> F32:
+    """(H, W) how uneven the picture is: a roof of many boxes may have the tone of the ground, and is never as even."""
+    grey = image.mean(axis=2)
+    gx, gy = (cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx, scale=0.25) for dx in (1, 0))
+    return np.asarray(cv2.GaussianBlur(np.hypot(gx, gy), (0, 0), TEXTURE_PX), np.float32)
 
 
 def _not_ground(image: F32, step: float) -> Mask | None:
@@ -104,9 +125,20 @@ def _not_ground(image: F32, step: float) -> Mask | None:
     return np.asarray(cv2.drawContours(np.zeros_like(mask), [best], -1, 1, cv2.FILLED), np.bool_)
 
 
+def _unlike_ground(image: F32) -> F64:
+    """(H, W) cost of calling a pixel ground: minus twice its log likelihood under the commonest tone, bounded.
+
+    The ground's spread is fixed and robust, so that a part of the pile left outside the block costs what it stands out by.
+    """
+    middle = np.median(image, axis=(0, 1))
+    spread = np.maximum(1.4826 * np.median(np.abs(image - middle), axis=(0, 1)), NOISE)
+    z = np.minimum(((image - middle) / spread) ** 2, OUTLYING**2)
+    return np.asarray((z + 2 * np.log(spread) - 1).sum(axis=2), np.float64)
+
+
 def _heading(image: F32, where: Mask) -> float:
     """Heading of the edges, modulo a right angle, radians: the mean of the gradients' fourfold angle."""
-    grey = image.mean(axis=2)
+    grey = image[..., :3].mean(axis=2)
     gx, gy = (cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
     z = (gx + 1j * gy)[cv2.dilate(where.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0]
     return float(np.angle((z**4 / np.maximum(np.abs(z), 1e-6) ** 2).sum()) / 4)
@@ -130,6 +162,7 @@ class _Fit:
     """The picture that blocks are held against; a block is (6,): x, y, sides along and across, heading, height; metres, radians."""
 
     image: F32
+    ground: F64
     step: float
     shadow: F64
     lean: F64
@@ -139,15 +172,16 @@ class _Fit:
         base, height = _corners(block), float(block[5])
         body, dark = self._cover(base, base + self.lean * height), self._cover(base, base + self.shadow * height)
         dark &= ~body
-        regions = [self.image[m] for m in (body, dark, ~(body | dark))]
-        if min(len(r) for r in regions) < 4 or regions[1].mean() > regions[2].mean():
+        on, off = (self.image[m] for m in (body, dark))
+        ground = ~(body | dark)
+        if min(len(on), len(off), int(ground.sum())) < 4 or off[:, :3].mean() > self.image[ground][:, :3].mean():
             return float("inf")
-        return float(sum(len(r) * np.log(r.var(axis=0) + NOISE**2).sum() for r in regions))
+        return float(sum(len(r) * np.log(r.var(axis=0) + NOISE**2).sum() for r in (on, off)) + self.ground[ground].sum())
 
-    def refined(self, block: F64) -> F64:
+    def refined(self, block: F64, steps: tuple[float, ...] = STEPS) -> F64:
         """The block after a search along each of its unknowns with ever smaller steps."""
         best, value = block, self.energy(block)
-        for size in STEPS:
+        for size in steps:
             turn = size / max(float(block[2:4].max()), 8.0)
             for _ in range(6):
                 before = value

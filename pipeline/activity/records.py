@@ -24,7 +24,7 @@ class Estimate:
         site: site id.
         zone: zone id.
         zone_version: version of the zone's outline.
-        cls: class name, or a quantity such as ``occupied_track_m``.
+        cls: class name, or a quantity such as ``occupied_track_m`` or ``pile_teu``.
         time: aware UTC time of the look.
         value: point estimate for the *observed* part of the zone, scaled to nothing; None when not observed.
         low: lower end of the 90 % interval; None when not observed.
@@ -34,7 +34,7 @@ class Estimate:
         not_observed: reason why there is no value (``cloud 83 %``, ``outside the swath``), empty when there is one.
         interval_only: exposure is below 0.5: the interval may be used, the point must not be quoted (METHOD 5).
         lower_bound: the true number is at least this ("at least" in words).
-        unit: ``count`` or ``m``.
+        unit: ``count``, ``m`` or ``TEU``.
         raw: number of raw boxes the estimate rests on, None where it rests on something else.
         scene_ids: the scenes of the look.
         gsd_m: ground sample distance of the look, metres; None for a table.

@@ -67,6 +67,8 @@ def amount(estimate: Estimate) -> str:
         what = "occupied track" if estimate.cls == "occupied_track_m" else estimate.cls
         return f"{bound}{_number(estimate.value)} m of {what}"
     number = _number(estimate.value)
+    if estimate.unit == "TEU":
+        return f"{bound}{number} TEU of boxes in a pile"
     return f"{bound}{number} {_name(estimate.cls, one=number == '1')}"
 
 
@@ -90,10 +92,10 @@ def _seen(estimate: Estimate) -> str:
     if estimate.low is not None and estimate.high is not None and estimate.high > estimate.low:
         interval = f" (90 % interval {_number(estimate.low)} to {_number(estimate.high)})"
     part = "" if estimate.exposure >= 0.995 else f" in the {100 * estimate.exposure:.0f} % of the zone that could be seen"
-    verb = "measured" if estimate.unit == "m" else "counted"
+    verb = "measured" if estimate.unit != "count" else "counted"
     if estimate.interval_only and interval:
         low, high = _number(estimate.low or 0.0), _number(estimate.high or 0.0)
-        many = "m" if estimate.unit == "m" else _name(estimate.cls)
+        many = _name(estimate.cls) if estimate.unit == "count" else estimate.unit
         return f"{_place(estimate)}, {_day(estimate)}: between {low} and {high} {many}{part}."
     return f"{_place(estimate)}, {_day(estimate)}: {amount(estimate)} {verb}{interval}{part}."
 

@@ -1,6 +1,7 @@
 """Where a scene lies, and where a site lies in it. Geometry is reprojected, pixels never."""
 
 import numpy as np
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.warp import transform, transform_geom
 from shapely import transform as map_coordinates
@@ -15,6 +16,8 @@ WGS84_A, WGS84_E2 = 6_378_137.0, 6.694379990141e-3
 """Semi-major axis in metres and first eccentricity squared (NIMA TR8350.2)."""
 MAP_SCALE_TOLERANCE = 0.005
 """UTM stretches by up to 0.1 %, national grids by less than 0.3 %: there the map's own metre is the metre."""
+NADIR_DEG = 3.0
+"""Below this view a roof of three boxes leans by less than 0.4 m: its direction does not matter."""
 
 
 def ground_size(grid: Grid) -> tuple[float, float] | None:
@@ -39,6 +42,37 @@ def ground_size(grid: Grid) -> tuple[float, float] | None:
         raise ValueError("the centre of the grid has no longitude and latitude")
     x, y = nominal if np.allclose(true, nominal, rtol=MAP_SCALE_TOLERANCE) else true
     return float(x), float(y)
+
+
+def slants(scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64]] | str:
+    """How a scene shows height (METHOD 4.5), x right y down, metres per metre of height; or why that is not known.
+
+    Returns:
+        (2,) shadow on flat ground, away from the sun, of length 1 / tan(sun elevation); and (2,) displacement of a roof from its base,
+        away from the sensor, of length tan(off-nadir).
+    """
+    view = scene.view
+    if scene.grid.crs is None:
+        return "the direction of north is not known: the image has no CRS"
+    if view.sun_elevation is None or view.sun_azimuth is None or view.off_nadir is None:
+        return "the height and azimuth of the sun and the off-nadir angle must be declared"
+    if view.sun_elevation <= 0:
+        return f"the sun stands at {view.sun_elevation:.3g} degrees: there is no shadow to measure"
+    if view.view_azimuth is None and view.off_nadir > NADIR_DEG:
+        return f"the azimuth of the view must be declared, {view.off_nadir:.3g} degrees off nadir"
+    shadow = -_towards(scene.grid, view.sun_azimuth) / np.tan(np.radians(view.sun_elevation))
+    lean = -_towards(scene.grid, view.view_azimuth or 0.0) * np.tan(np.radians(view.off_nadir))
+    return shadow, lean
+
+
+def _towards(grid: Grid, azimuth_deg: float) -> NDArray[np.float64]:
+    """(2,) unit vector, x right y down, that points along an azimuth at the centre of a georeferenced grid."""
+    centre = np.array([[grid.width / 2, grid.height / 2]])
+    (lon,), (lat,) = transform(grid.crs, "EPSG:4326", *grid.to_map(centre).T)
+    step, turn = 1e-4, np.radians(azimuth_deg)
+    there = transform("EPSG:4326", grid.crs, [lon + step * np.sin(turn) / np.cos(np.radians(lat))], [lat + step * np.cos(turn)])
+    away = (grid.to_pixel(np.array(there).T) - centre)[0]
+    return np.asarray(away / np.hypot(*away), np.float64)
 
 
 def utm_zone(grid: Grid) -> str:

@@ -3,18 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
-from shapely.geometry import shape
+from shapely.geometry import Point, shape
 from shapely.geometry.base import BaseGeometry
 
 import models
 from models.card import find
-from pipeline.activity.estimate import COUNT_GSD_M, LENGTH_GSD_M, LookView
+from pipeline.activity.estimate import COUNT_GSD_M, LENGTH_GSD_M, LookView, measured_as_pile
 from pipeline.activity.judge import judge
 from pipeline.activity.merge import estimate_look
 from pipeline.activity.occupied import TrackLook, hidden, look_along, window_along
+from pipeline.activity.pile_look import PileLook, look_at_pile
 from pipeline.activity.records import Estimate
 from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
@@ -23,9 +25,10 @@ from pipeline.change.register import IDENTITY, register
 from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings, Site, Zone
 from pipeline.detection.scene import SceneDetections, detect_scene
 from pipeline.errors import ModelError
+from pipeline.grid import Window
 from pipeline.imagery.clouds import observe
 from pipeline.imagery.observed import Observed, exposure
-from pipeline.imagery.place import shifted, to_scene_pixels
+from pipeline.imagery.place import shifted, slants, to_scene_pixels
 from pipeline.imagery.scene import Scene
 from pipeline.imagery.tiles import read, read_decimated
 from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
@@ -56,12 +59,16 @@ STAGES = {
         Stage("observe", 2, (), "masking what cannot be seen"),
         Stage("detect", 4, (), "finding objects"),
         Stage("align", 3, (), "registering looks to the site's frame"),
-        Stage("estimate", 3, ("observe", "detect", "align"), "counting by zone"),
+        Stage("estimate", 4, ("observe", "detect", "align"), "counting by zone"),
         Stage("compare", 7, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
         Stage("draw", 2, ("observe", "detect", "align", "estimate"), "drawing overlays"),
     )
 }
+
+
+WIDEST_M, SHADOW_M = 400.0, 30.0
+"""A zone wider than this holds more than one pile; the shadow of five boxes under a sun of 24 degrees lies within this of it."""
 
 
 @lru_cache(maxsize=2)  # a worker loads its weights once, not once a scene
@@ -151,6 +158,7 @@ def _view(site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], mad
         shapes,
         {key: exposure(observed, outline) for key, outline in shapes.items()},
         tracks=_tracks(site, zones, scene, reference, made["align", scene.id], observed),
+        piles={z.key: _pile(shapes[z.key], scene, observed) for z in zones if z.key in shapes and measured_as_pile(z, scene.gsd_m)},
         observed=observed,
         sun_deg=scene.view.sun_elevation,
     )
@@ -168,6 +176,26 @@ def _tracks(
         tile = read(scene, window_along(lines, scene))
         found[key] = look_along(hidden(tile, observed), lines, scene.gsd_m)
     return found
+
+
+def _pile(outline: BaseGeometry, scene: Scene, observed: Observed) -> PileLook | str | None:
+    """The largest pile of a zone, None where nothing stands out, or why it could not be measured."""
+    directions = slants(scene)
+    if isinstance(directions, str):
+        return directions
+    x0, y0, x1, y1 = outline.bounds
+    if max(x1 - x0, y1 - y0) * scene.gsd_m > WIDEST_M:
+        return f"the zone is wider than {WIDEST_M:g} m: draw it around one pile"
+    reach = SHADOW_M / scene.gsd_m
+    window = Window(floor(x0 - reach), floor(y0 - reach), ceil(x1 + reach), ceil(y1 + reach)).intersect(scene.grid.window)
+    tile = hidden(read(scene, window), observed)
+    if not tile.valid.all():
+        return "a part of the zone or of the ground around it could not be seen"
+    found = look_at_pile(tile.pixels, tile.valid, scene.gsd_m, *directions)
+    if found is None:
+        return None
+    middle = Point(found.x_m / scene.gsd_m + window.x0, found.y_m / scene.gsd_m + window.y0)
+    return found if outline.contains(middle) else "what stands out most lies beside the zone"
 
 
 def load_estimates(folder: Path) -> list[Estimate]:

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from models.render.canvas import F32, F64, Canvas, Light, rectangle, sense
-from models.render.objects import CONTAINER_WIDTH, FLEET, container, vary
+from models.render.canvas import F32, Canvas, Light, rectangle, sense
+from models.render.objects import CONTAINER_WIDTH, FLEET, stack, vary
 from models.render.scenes import ground
 
 EXTENT_M, FINE_M, BOX_M, TIER_M = 108.0, 0.3, (6.058, 12.192), 2.591
@@ -54,17 +53,13 @@ def pile_chip(seed: int) -> PileChip:
                 stacks.append((high, centre, BOX_M[s], 1.0 + s))
         at += BOX_M[s] + gap_u
     palette = rng.permutation(len(FLEET))[: rng.integers(1, len(FLEET))]
-    _shade(c, [(rectangle(*centre, length, CONTAINER_WIDTH, theta), high * TIER_M) for high, centre, length, _ in stacks])
-    for high, centre, length, _ in sorted(stacks, key=lambda s: s[0]):
-        container(c, *centre, theta, length, vary(rng, FLEET[palette[rng.integers(len(palette))]], 0.14), 0.0, high * TIER_M)
+    placed = [(rectangle(*centre, length, CONTAINER_WIDTH, theta), high * TIER_M) for high, centre, length, _ in stacks]
+    c.shadows(placed)
+    for level in range(1, tiers + 1):
+        first = len(c.labels)
+        for high, centre, length, _ in stacks:
+            if high == level:
+                stack(c, centre, theta, length, vary(rng, FLEET[palette[rng.integers(len(palette))]], 0.14), 0.0, high, TIER_M)
+        c.shadows(placed, [outline for outline, _, _ in c.labels[first:]], level * TIER_M)
     pixels = sense(c.image, rng, float(rng.uniform(1.0, 1.3))).transpose(2, 0, 1)
     return PileChip(np.ascontiguousarray(pixels), c.light, sum(h * t for h, _, _, t in stacks), tiers, span * depth)
-
-
-def _shade(c: Canvas, bodies: list[tuple[F64, float]]) -> None:
-    """One shadow of them all: ground that two stacks hide from the sun is no darker than where one does."""
-    mask = np.zeros((c.size, c.size), np.uint8)
-    for base, high in bodies:
-        hull = cv2.convexHull(np.concatenate([base, base + c.light.shadow * high]).astype(np.float32))
-        cv2.fillConvexPoly(mask, np.round((hull / c.gsd_m - 0.5) * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
-    c.image *= (1 - mask.astype(np.float32) / 255 * (1 - c.light.depth))[..., None]

@@ -1,0 +1,173 @@
+"""Ground that looks like a target and is none: trailers, car parks, roofs, empty tracks; streets and viaducts beside a railway."""
+
+import numpy as np
+
+from models.render.canvas import F64, Canvas, Colour, rectangle, rectangle_at
+from models.render.objects import car, lorry, shade, vary
+from models.render.scenes import TRACK_SPACING, clutter, ground, rail_yard, string, track
+
+
+def negative(c: Canvas) -> None:
+    """Ground that looks like a target and holds none: trailers, parking rows, roofs, greenhouses, empty tracks, fields."""
+    rng = c.rng
+    what = rng.integers(5)
+    if what == 0:
+        rail_yard(c, cars=False)
+        return
+    tone = rng.uniform(0.2, 0.55)
+    ground(c, vary(rng, (tone, tone, tone * 0.93) if what != 4 else (0.25, 0.32, 0.18)))
+    theta = rng.uniform(0, np.pi)
+    u, v = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    mid = np.array([c.extent_m / 2] * 2)
+    if what in {1, 2}:
+        pitch, step = (3.4, 22.0) if what == 1 else (2.6, 8.0)
+        for row in np.arange(-c.extent_m, c.extent_m, step + rng.uniform(0, 6)):
+            for at in np.arange(-c.extent_m, c.extent_m, pitch):
+                p = mid + u * at + v * row
+                if rng.random() < 0.75 and (p > 0).all() and (p < c.extent_m).all():
+                    if what == 1:
+                        lorry(c, float(p[0]), float(p[1]), theta + np.pi / 2 + rng.normal(0, 0.02), boxed=False)
+                    else:
+                        car(c, float(p[0]), float(p[1]), theta + np.pi / 2)
+    else:
+        for _ in range(rng.integers(4, 30)):
+            p = rng.uniform(0, c.extent_m, 2)
+            base = rectangle(
+                float(p[0]),
+                float(p[1]),
+                rng.uniform(6, 45),
+                rng.uniform(5, 22),
+                theta + rng.choice([0, np.pi / 2]),
+            )
+            colour, height = vary(rng, (0.5, 0.47, 0.44), 0.35), rng.uniform(3, 10)
+            c.shadow(base, height)
+            roof = c.prism(base, height, colour, shade(colour, 0.5))
+            for k in np.linspace(0, 1, int(rng.integers(2, 14))):  # roof ribs, skylights, ridges
+                a, b = roof[0] + k * (roof[1] - roof[0]), roof[3] + k * (roof[2] - roof[3])
+                c.line(np.stack([a, b]), 0.3, shade(colour, rng.uniform(0.7, 1.25)), 0.6)
+    clutter(c, int(rng.integers(0, 25)))
+
+
+def street(c: Canvas) -> None:
+    """Roads with lorries in lanes, some on viaducts, among roofs, car parks and trees; a railway with a train or two beside them."""
+    rng = c.rng
+    tone = rng.uniform(0.2, 0.5)
+    ground(c, (tone, tone * 0.98, tone * 0.94))
+    theta, mid = rng.uniform(-np.pi, np.pi), np.array([c.extent_m / 2] * 2)
+    out = np.array([-np.sin(theta), np.cos(theta)])
+    at = -0.75 * c.extent_m
+    while at < 0.75 * c.extent_m:
+        what = rng.random()
+        if what < 0.3:
+            wide = float(rng.choice([2, 3, 4, 6])) * 3.6 + 3
+            _road(c, mid + out * (at + wide / 2), theta + rng.normal(0, 0.01), wide, rng.uniform(5, 12) if rng.random() < 0.35 else 0.0)
+        elif what < 0.45:
+            wide = _railway(c, at, theta)
+        elif what < 0.7:
+            wide = rng.uniform(14, 40)
+            _roofs(c, mid + out * (at + wide / 2), theta, wide)
+        elif what < 0.9:
+            wide = float(rng.integers(1, 5)) * 8.5
+            _car_park(c, mid + out * at, theta, wide)
+        else:
+            wide = rng.uniform(3, 20)
+            strip = rectangle_at(mid + out * (at + wide / 2), 3 * c.extent_m, wide, theta)
+            c.fill(strip, vary(rng, (0.20, 0.27, 0.15), 0.2), 0.9, grain=0.15)
+        at += wide + rng.uniform(0.5, 8)
+    clutter(c, int(rng.integers(0, 12)))
+
+
+def _road(c: Canvas, centre: F64, theta: float, wide: float, high: float) -> None:
+    """Asphalt, parapets, lane paint and traffic; `high` metres above the ground with its shadow."""
+    rng = c.rng
+    u, v = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    deck, tone = rectangle_at(centre, 3 * c.extent_m, wide, theta), rng.uniform(0.18, 0.5)
+    if high:
+        c.shadow(deck, high)
+        c.prism(deck, high, (tone, tone, tone), shade((tone, tone, tone), c.light.wall))
+    else:
+        c.fill(deck, (tone, tone, tone * 0.98), grain=0.04)
+    up, reach = c.light.lean * high, np.array([[-1.5], [1.5]]) * c.extent_m * u
+    for side in (-0.5, 0.5):
+        c.line(centre + up + reach + v * side * (wide - 0.6), rng.uniform(0.2, 0.7), (0.7, 0.7, 0.67), 0.8)
+    busy = rng.uniform(0.05, 0.9)
+    for lane in np.arange(-wide / 2 + 3.3, wide / 2 - 1.5, 3.6):
+        for at in np.arange(-0.75 * c.extent_m, 0.75 * c.extent_m, rng.uniform(9, 15)):
+            mark = rectangle_at(centre + up + u * at + v * (lane + 1.8), 3.5, 0.25, theta)
+            c.fill(mark, (0.75, 0.75, 0.7), 0.7)
+        at = -0.75 * c.extent_m + rng.uniform(0, 40)
+        while at < 0.75 * c.extent_m:
+            p, heavy = centre + up + u * at + v * lane, rng.random() < 0.3
+            _vehicle(c, p, theta, heavy=heavy)
+            at += (17 if heavy else 6) + rng.exponential(6 / busy)
+
+
+def _vehicle(c: Canvas, p: F64, theta: float, *, heavy: bool) -> None:
+    """A car; or a lorry, one in eight with a container on it, or a bus."""
+    if not heavy:
+        car(c, float(p[0]), float(p[1]), theta)
+    elif c.rng.random() < 0.2:
+        base, paint = rectangle_at(p, 12.0, 2.5, theta), vary(c.rng, (0.55, 0.5, 0.45), 0.5)
+        c.shadow(base, 3.2)
+        c.prism(base, 3.2, paint, shade(paint, c.light.wall))
+    else:
+        lorry(c, float(p[0]), float(p[1]), theta + c.rng.choice([0, np.pi]), boxed=bool(c.rng.random() < 0.12))
+
+
+def _railway(c: Canvas, at: float, theta: float) -> float:
+    """One to four tracks, some with a train; returns the width."""
+    rng, number = c.rng, int(c.rng.integers(1, 5))
+    mid, spacing = np.array([c.extent_m / 2] * 2), rng.uniform(*TRACK_SPACING)
+    u, out = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    tone = rng.uniform(0.2, 0.5)
+    for k in range(number):
+        points = mid + out * (at + 3 + k * spacing) + np.linspace(-1, 1, 40)[:, None] * c.extent_m * u
+        track(c, points, (tone, tone * 0.95, tone * 0.88), 0.0)
+    for k in range(number):
+        if rng.random() < 0.45:
+            points = mid + out * (at + 3 + k * spacing) + np.linspace(-1, 1, 40)[:, None] * c.extent_m * u
+            string(c, points, rng.uniform(0, 1.2 * c.extent_m), int(rng.integers(1, 12)), bool(rng.random() < 0.55))
+    return 6 + (number - 1) * spacing
+
+
+def _roofs(c: Canvas, centre: F64, theta: float, wide: float) -> None:
+    """A row of buildings with ridges, monitors, parapets and plant: straight bright strips as wide as a body."""
+    rng, at = c.rng, -0.75 * c.extent_m
+    u, v = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    while at < 0.75 * c.extent_m:
+        long, high = rng.uniform(12, 80), rng.uniform(4, 14)
+        p, deep = centre + u * (at + long / 2), wide * rng.uniform(0.6, 1.0)
+        paint: Colour = vary(rng, [(0.5, 0.47, 0.44), (0.75, 0.74, 0.72), (0.3, 0.29, 0.28), (0.42, 0.27, 0.22)][rng.integers(4)], 0.25)
+        base = rectangle_at(p, long, deep, theta)
+        c.shadow(base, high)
+        c.prism(base, high, paint, shade(paint, c.light.wall))
+        top = p + c.light.lean * high
+        for _ in range(int(rng.integers(0, 5))):  # monitors and skylights
+            strip = rectangle_at(
+                top + v * rng.uniform(-0.42, 0.42) * deep, long * rng.uniform(0.15, 0.95), rng.uniform(0.5, 3.2), theta
+            )
+            c.fill(strip, shade(paint, rng.uniform(0.6, 1.5)), 0.8)
+        for side in (-0.5, 0.5):  # parapets
+            c.line(
+                np.array([-0.5, 0.5])[:, None] * long * u + top + v * side * deep,
+                rng.uniform(0.3, 1.5),
+                shade(paint, rng.uniform(0.6, 1.5)),
+            )
+        for _ in range(int(rng.integers(0, 8))):  # plant
+            q = top + u * rng.uniform(-0.45, 0.45) * long + v * rng.uniform(-0.45, 0.45) * deep
+            unit = rectangle_at(q, rng.uniform(1, 7), rng.uniform(1, 3), theta)
+            c.darken(unit + c.light.shadow * 1.5, 0.6)
+            c.fill(unit, vary(rng, (0.65, 0.65, 0.65), 0.3))
+        at += long + rng.uniform(1, 25)
+
+
+def _car_park(c: Canvas, start: F64, theta: float, wide: float) -> None:
+    """Rows of cars side by side, and rows nose to tail along a kerb that look like a train."""
+    rng = c.rng
+    u, v = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    nose_to_tail, full = rng.random() < 0.4, rng.uniform(0.3, 0.98)
+    for row in np.arange(3.0, wide, 5.5 if nose_to_tail else 8.5):
+        for at in np.arange(-0.75 * c.extent_m, 0.75 * c.extent_m, 5.6 if nose_to_tail else 2.6):
+            p = start + u * at + v * row
+            if rng.random() < full and (p > 0).all() and (p < c.extent_m).all():
+                car(c, float(p[0]), float(p[1]), theta + (0.0 if nose_to_tail else np.pi / 2))
