@@ -99,7 +99,7 @@ def look_at_pile(pixels: F32, valid: Mask, gsd_m: float, shadow: F64, lean: F64)
         return None
     best = min((fit.refined(s) for s in ranked[:3]), key=fit.energy)
     plain = np.ascontiguousarray(image[..., :3])
-    best = _Fit(plain, _unlike_ground(plain), step, shadow, lean).refined(best, STEPS[2:])  # unevenness finds a block, tone its edges
+    best = _Fit(plain, _unlike_ground(plain), step, shadow, lean).refined(best, STEPS[1:])  # unevenness finds a block, tone its edges
     corner = np.array([w.start for w in window[::-1]]) * step
     return PileLook(*(float(v) for v in (*(best[:2] + corner), max(best[2:4]), min(best[2:4]), best[5])))
 
@@ -159,7 +159,10 @@ def _inscribed(other: Mask, step: float, theta: float, height: float, shadow: F6
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """The picture that blocks are held against; a block is (6,): x, y, sides along and across, heading, height; metres, radians."""
+    """The picture that blocks are held against; a block is (6,): x, y, sides along and across, heading, height; metres, radians.
+
+    `ground` is the cost of calling each pixel ground.
+    """
 
     image: F32
     ground: F64
@@ -168,7 +171,7 @@ class _Fit:
     lean: F64
 
     def energy(self, block: F64) -> float:
-        """Sum over pixels of the log spread of the region that each lies in; infinite where the shadow is no darker than the ground."""
+        """Log spread of pile and shadow, and the cost of the rest as ground; infinite where the shadow is no darker than the ground."""
         base, height = _corners(block), float(block[5])
         body, dark = self._cover(base, base + self.lean * height), self._cover(base, base + self.shadow * height)
         dark &= ~body
@@ -176,7 +179,7 @@ class _Fit:
         ground = ~(body | dark)
         if min(len(on), len(off), int(ground.sum())) < 4 or off[:, :3].mean() > self.image[ground][:, :3].mean():
             return float("inf")
-        return float(sum(len(r) * np.log(r.var(axis=0) + NOISE**2).sum() for r in (on, off)) + self.ground[ground].sum())
+        return _spread(on) + _spread(off) + float(self.ground[ground].sum())
 
     def refined(self, block: F64, steps: tuple[float, ...] = STEPS) -> F64:
         """The block after a search along each of its unknowns with ever smaller steps."""
@@ -200,6 +203,11 @@ class _Fit:
         hull = cv2.convexHull(np.concatenate([near, far]).astype(np.float32))
         points = np.round((hull / self.step - 0.5) * 2**_SUBPIXEL).astype(np.int32)
         return np.asarray(cv2.fillConvexPoly(mask, points, 1, cv2.LINE_8, _SUBPIXEL), np.bool_)
+
+
+def _spread(pixels: F32) -> float:
+    """Sum over the pixels (N, C) of a region of the log variance of its channels."""
+    return float(len(pixels) * np.log(pixels.var(axis=0) + NOISE**2).sum())
 
 
 def _corners(block: F64) -> F64:
