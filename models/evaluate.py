@@ -4,8 +4,9 @@ Renders come from seeds at and above `models.render.EVALUATION_SEEDS`. Real pict
 yard only the columns that no training saw (x >= 640). Coarser GSDs are simulated by blur, sampling and resampling.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,12 @@ class Score:
     Attributes:
         objects, found, hits: labelled objects, boxes, boxes that hit one.
         ap: average precision.
-        scene_sd: spread of the corrected count between images, relative to it, beyond what chance alone gives.
     """
 
     objects: int
     found: int
     hits: int
     ap: float
-    scene_sd: float = 0.0
 
     @property
     def precision(self) -> float:
@@ -81,76 +80,147 @@ def score(found: Sequence[Detections], truth: Sequence[NDArray[np.float64]], iou
     envelope = np.maximum.accumulate(precision[::-1])[::-1] if rows else precision
     steps = np.diff(np.concatenate([[0], hits])) > 0
     ap = float(envelope[steps].sum() / objects) if objects else 1.0
-    result = Score(objects, len(rows), int(hits[-1]) if rows else 0, ap)
-    return replace(result, scene_sd=_between(result, [len(f) for f in found], [len(t) for t in truth]))
+    return Score(objects, len(rows), int(hits[-1]) if rows else 0, ap)
 
 
-LEAST_PER_IMAGE = 8
-"""Images with fewer objects say little about how images differ."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One picture of a judged set.
+
+    Attributes:
+        where: name of the set, and which picture of it.
+        gsd_m: of the sensor.
+        pixels: (3, H, W) float32 at the head's working GSD.
+        found: detections of the labelled classes, pixels.
+        boxes: (N, 5) float64 labelled boxes, pixels.
+        classes: (N,) uint8.
+        asked: (N,) bool, False for objects that the frame cuts: neither wanted nor punished.
+    """
+
+    where: str
+    gsd_m: float
+    pixels: NDArray[np.float32]
+    found: Detections
+    boxes: NDArray[np.float64]
+    classes: NDArray[np.uint8]
+    asked: NDArray[np.bool_]
+
+    def of(self, name: str) -> tuple[Detections, NDArray[np.float64]]:
+        """Detections and asked objects of one class."""
+        found, mine = self.found.of(name), self.classes == CLASSES.index(name)
+        cut = ob.iou_matrix(found.boxes, self.boxes[mine & ~self.asked]).max(axis=1, initial=0) >= MATCH_IOU
+        return found.take(~cut), self.boxes[mine & self.asked]
+
+    def matches(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """What each detection lies on, whatever it was called.
+
+        Returns:
+            (M,) index of the object, -1 for none: objects of its own class first, then any that is left; and (M,) whether the
+            detection counts, which those on objects that the frame cuts do not.
+        """
+        overlap = ob.iou_matrix(self.found.boxes, self.boxes)
+        same = self.found.classes[:, None] == self.classes[None, :]
+        on = np.full(len(self.found), -1, np.int64)
+        free = np.ones(len(self.boxes), np.bool_)
+        for allowed in (same, ~same):
+            for i in np.argsort(-self.found.scores, kind="stable"):
+                row = np.where(free & allowed[i], overlap[i], 0.0)
+                if on[i] < 0 and row.max(initial=0.0) >= MATCH_IOU:
+                    on[i] = row.argmax()
+                    free[on[i]] = False
+        return on, ~((on >= 0) & ~self.asked[on]) if len(self.boxes) else np.ones(len(on), np.bool_)
+
+    @property
+    def errors(self) -> int:
+        """Objects that were missed or called by another name, and detections on nothing."""
+        on, counts = self.matches()
+        right = counts & (on >= 0)
+        right[right] = self.found.classes[right] == self.classes[on[right]]
+        return int(self.asked.sum() - right.sum() + (counts & (on < 0)).sum())
 
 
-def _between(total: Score, found: Sequence[int], objects: Sequence[int]) -> float:
-    """Root mean square of log(corrected count / objects) over images, less its part from chance within an image."""
-    if total.hits == 0:
-        return 0.0
-    pairs = np.array([(f, n) for f, n in zip(found, objects, strict=True) if n >= LEAST_PER_IMAGE], np.float64).reshape(-1, 2)
-    if len(pairs) < 2:
-        return 0.0
-    error = np.log(np.maximum(pairs[:, 0], 0.5) * total.precision / total.recall / pairs[:, 1])
-    chance = ((1 - total.recall) / total.recall + (1 - total.precision) / total.recall) / pairs[:, 1]
-    return float(np.sqrt(max(0.0, float((error**2 - chance).mean()))))
+def confusion(cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """How often each labelled class (``background`` for none) was called what (``missed`` for nothing), all pairs that occur."""
+    table: Counter[tuple[str, str]] = Counter()
+    for case in cases:
+        on, counts = case.matches()
+        for index, cls in zip(on[counts], case.found.classes[counts], strict=True):
+            table["background" if index < 0 else CLASSES[case.classes[index]], CLASSES[cls]] += 1
+        for index in np.setdiff1d(np.flatnonzero(case.asked), on):
+            table[CLASSES[case.classes[index]], "missed"] += 1
+    return [{"labelled": labelled, "called": called, "number": n} for (labelled, called), n in sorted(table.items())]
 
 
-def evaluate(model: str, imagery: Path) -> dict[str, Any]:
+def evaluate(model: str, imagery: Path, worst: int = 0) -> tuple[dict[str, Any], list[Case]]:
     """Score every head of a model.
 
     Returns:
-        ``rows`` (set, class, gsd_m, objects, found, precision, recall, ap, count_error) and ``skipped`` (sets that are absent).
+        ``rows`` (set, class, gsd_m, objects, found, precision, recall, ap, count_error), ``confusion`` (set, gsd_m, labelled, called,
+        number) and ``skipped`` (sets that are absent); and the `worst` pictures, those with most errors first.
     """
     rows: list[dict[str, Any]] = []
+    mixed: list[dict[str, Any]] = []
+    bad: list[Case] = []
     skipped: list[str] = []
-    for head in load(model):
-        for name in head.classes:
-            kind, working = RENDERS[name]
-            rows += [row(f"render {kind}", name, g, _on_renders(head, name, kind, working, g)) for g in RENDER_GSDS[name]]
-        if "railcar" in head.classes:
-            path = imagery / "muttenz" / "yard_west.tif"
-            if not path.exists():
-                skipped.append(f"{path}: absent")
-                continue
-            rows += [row("muttenz x >= 640", "railcar", g, _on_muttenz(head, path, g)) for g in (0.25, 0.5, 0.8)]
-    return {"model": [{"name": h.name, "sha256": h.sha256} for h in load(model)], "rows": rows, "skipped": skipped}
+    heads = load(model)
+    path = imagery / "muttenz" / "yard_west.tif"
+    if not path.exists() and any("railcar" in h.classes for h in heads):
+        skipped.append(f"{path}: absent")
+    for head in heads:
+        for where, name, gsd, cases in _sets(head, path):
+            found, truth = zip(*(case.of(name) for case in cases), strict=True)
+            rows.append(row(where, name, gsd, score(found, truth)))
+            mixed += [{"set": where, "gsd_m": gsd, **entry} for entry in confusion(cases)]
+            bad = sorted([*bad, *cases], key=lambda case: -case.errors)[:worst]
+    models = [{"name": h.name, "sha256": h.sha256} for h in heads]
+    return {"model": models, "rows": rows, "confusion": mixed, "skipped": skipped}, bad
 
 
 def row(where: str, name: str, gsd: float, s: Score) -> dict[str, Any]:
     """One line of the table of figures."""
     error = (s.found - s.objects) / max(s.objects, 1)
     values = {"objects": s.objects, "found": s.found, "precision": s.precision, "recall": s.recall, "ap": s.ap, "count_error": error}
-    values["scene_sd"] = s.scene_sd
     return {"set": where, "class": name, "gsd_m": gsd, **{k: round(v, 4) for k, v in values.items()}}
 
 
-def _on_renders(head: Detector, name: str, kind: str, working: float, gsd: float) -> Score:
-    """Objects of which at least 40 % is in the frame; detections of the others are not counted against the head."""
-    found, truth = [], []
-    for k in range(CHIPS):
-        chip = render_chip(EVALUATION_SEEDS + k, kind, working, CHIP_PX, gsd)
-        mine = chip.classes == CLASSES.index(name)
-        boxes, visible = chip.boxes[mine], chip.visible[mine] >= 0.4
-        detections = detect(head, chip.pixels, chip.valid).of(name)
-        cut = ob.iou_matrix(detections.boxes, boxes[~visible])
-        found.append(detections.take(cut.max(axis=1, initial=0) < MATCH_IOU))
-        truth.append(boxes[visible])
-    return score(found, truth)
+def _sets(head: Detector, muttenz: Path) -> Iterator[tuple[str, str, float, list[Case]]]:
+    """Name, judged class, GSD and pictures of every set of a head."""
+    for name in head.classes:
+        for gsd in RENDER_GSDS[name]:
+            yield f"render {RENDERS[name][0]}", name, gsd, _renders(head, name, gsd)
+    if "railcar" in head.classes and muttenz.exists():
+        for gsd in (0.25, 0.5, 0.8):
+            yield "muttenz x >= 640", "railcar", gsd, [_muttenz(head, muttenz, gsd)]
 
 
-def _on_muttenz(head: Detector, path: Path, gsd: float) -> Score:
-    """The columns that no training saw, at a simulated sensor GSD."""
+WHOLE = 0.4
+"""Share of an object inside the frame from which it is asked for."""
+
+
+def _renders(head: Detector, name: str, gsd: float) -> list[Case]:
+    """The chips of a class, as a sensor of `gsd` would give them."""
+    kind, working = RENDERS[name]
+    cases = []
+    for seed in range(EVALUATION_SEEDS, EVALUATION_SEEDS + CHIPS):
+        chip = render_chip(seed, kind, working, CHIP_PX, gsd)
+        mine = np.isin(chip.classes, [CLASSES.index(n) for n in head.classes])
+        found = detect(head, chip.pixels, chip.valid)
+        where = f"render {kind} {seed}"
+        cases.append(Case(where, gsd, chip.pixels, found, chip.boxes[mine], chip.classes[mine], chip.visible[mine] >= WHOLE))
+    return cases
+
+
+def _muttenz(head: Detector, path: Path, gsd: float) -> Case:
+    """The columns that no training saw, at a simulated sensor GSD; only railcars are labelled."""
     picture = read_picture(path, path.with_suffix(".txt"), 0.2546)
     pixels, zoom = at_gsd(picture, gsd, head.gsd.working_m)
-    detections = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of("railcar").moved(0, 0, 1 / zoom)
-    east = detections.take(detections.boxes[:, 0] >= MUTTENZ_SPLIT)
-    return score([east], [picture.boxes[picture.boxes[:, 0] >= MUTTENZ_SPLIT]])
+    edge = MUTTENZ_SPLIT * zoom
+    found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of("railcar")
+    boxes = picture.boxes[picture.boxes[:, 0] >= MUTTENZ_SPLIT] * (zoom, zoom, zoom, zoom, 1)
+    start = int(edge) // STRIDE * STRIDE
+    east, shift = found.take(found.boxes[:, 0] >= edge).moved(-start, 0, 1), (start, 0, 0, 0, 0)
+    railcars = np.full(len(boxes), CLASSES.index("railcar"), np.uint8)
+    return Case("muttenz x >= 640", gsd, pixels[:, :, start:], east, boxes - shift, railcars, np.ones(len(boxes), np.bool_))
 
 
 def at_gsd(picture: Picture, gsd: float, working: float) -> tuple[NDArray[np.float32], float]:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from models import boxes as ob
 from models.counting import Counted, fit
 from models.datasets.real import Picture
 from models.detector import CLASSES, Detector, load
-from models.evaluate import CHIP_PX, MATCH_IOU, RENDER_GSDS, RENDERS, at_gsd, score
+from models.evaluate import CHIP_PX, RENDER_GSDS, RENDERS, WHOLE, Case, at_gsd, score
 from models.render import render_chip
 from models.render.looks import plan_yard, see_yard
 from models.structure import detect
@@ -26,8 +25,6 @@ SCENES = 40
 """Scenes per class and GSD."""
 YARD_M = 154.0
 """Side of a calibration yard."""
-WHOLE = 0.4
-"""Share of an object inside the frame from which it is asked for."""
 
 
 def publish_head(recipe: Recipe, weights: Path, folder: Path, seconds: float | None = None) -> Path:
@@ -95,8 +92,7 @@ def count_scene(head: Detector, name: str, gsd_m: float, index: int) -> Counted:
                       chip.valid.astype(np.uint8))  # fmt: skip
     pixels, zoom = at_gsd(picture, chip.gsd_m, head.gsd.working_m)
     found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of(name).moved(0, 0, 1 / zoom)
-    whole = chip.visible[mine] >= WHOLE
-    cut = ob.iou_matrix(found.boxes, picture.boxes[~whole]).max(axis=1, initial=0) >= MATCH_IOU
-    found = found.take(~cut)
-    result = score([found], [picture.boxes[whole]])
+    case = Case(name, gsd_m, chip.pixels, found, picture.boxes, picture.classes, chip.visible[mine] >= WHOLE)
+    found, boxes = case.of(name)
+    result = score([found], [boxes])
     return Counted(len(found), result.hits, result.objects, float(found.scores.mean()) if len(found) else 0.0)

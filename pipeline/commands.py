@@ -228,23 +228,31 @@ def train_head(recipe: Path, out: Path, steps: int | None) -> None:
         raise ConfigError(f"{recipe}: is not a training recipe ({error})", "See configs/train/.") from error
     weights = train(plan, out / plan.name, steps)
     card = publish_head(plan, weights, out)
-    calibrate(card, evaluate(str(card.with_suffix(".safetensors")), plan.imagery))
+    scores, _ = evaluate(str(card.with_suffix(".safetensors")), plan.imagery)
+    calibrate(card, scores)
     console().print(f"weights  {weights}\ncard     {card}")
 
 
 def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> None:
-    """Score a model on renders and on labelled pictures that are present."""
+    """Score a model on renders and on labelled pictures that are present; draw the worst of the pictures that were judged."""
     from models.evaluate import evaluate
     from models.judged import judge_all
+    from pipeline.review import overlay
     from pipeline.review.export import to_json, write
+    from pipeline.review.sheet import CELLS, draw_sheet
 
-    scores = evaluate(model, imagery)
+    scores, worst = evaluate(model, imagery, CELLS)
     rows, skipped = judge_all(model, ROOT / "fixtures" / "labels", imagery)
     scores = {**scores, "rows": scores["rows"] + rows, "skipped": scores["skipped"] + skipped}
     write(out / "scores.json", to_json(scores))
+    write(out / "worst.png", overlay.png(draw_sheet(worst)))
     if as_json:
         print_json(scores)
         return
+    mixed = Table("set", "gsd m", "labelled", "called", "number", title="what was called what", title_justify="left")
+    for entry in scores["confusion"]:
+        mixed.add_row(entry["set"], f"{entry['gsd_m']:g}", entry["labelled"], entry["called"], str(entry["number"]))
+    console().print(mixed)
     table = Table("set", "class", "gsd m", "objects", "found", "precision", "recall", "AP30", "count error")
     for row in scores["rows"]:
         cells = (row["set"], row["class"], f"{row['gsd_m']:g}", str(row["objects"]), str(row["found"]))
@@ -253,7 +261,7 @@ def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> No
     console().print(table)
     for reason in scores["skipped"]:
         console().print(f"skipped {reason}", style="yellow", markup=False)
-    console().print(f"scores  {out / 'scores.json'}")
+    console().print(f"scores  {out / 'scores.json'}\nworst   {out / 'worst.png'}")
 
 
 def examine(*, as_json: bool) -> None:
