@@ -37,7 +37,9 @@ PIXEL = 2.75
 """Strength from which a pixel may belong to a patch; what a patch is worth is judged on its mean series."""
 EXPECTED_FALSE = 0.25
 """Patches per series that chance may make."""
-SHUFFLES = 8
+SHUFFLES = 16
+NEAR_M = 7.0
+"""Shadow of a bank of 2.5 m under a sun of 20 degrees: ground that a new structure shades at times."""
 LASTING = 0.5
 """Share of a step that the last two looks must still show."""
 
@@ -93,10 +95,10 @@ def find_built(stack: Stack, min_area_m2: float, seed: int = 0) -> Growth:
     least = max(1.0, min_area_m2 / stack.gsd_m**2)
     strength, step = _steps(values, stack.valid)
     found = _candidates(values, stack, strength, step, least)
-    threshold = _threshold(values, stack, least, seed)
-    # what was built inflates its own null: take it out and ask again
-    quiet = _stepless(values, stack.valid, step, _ground(found, threshold, strength.shape))
-    threshold = min(threshold, _threshold(quiet, stack, least, seed))
+    threshold = _threshold(stack, values, stack.valid, least, seed)
+    # what was built, and its shadows under every sun, inflate the null: leave that ground out and ask again
+    elsewhere = stack.valid & ~_ground(found, threshold, strength.shape, NEAR_M / stack.gsd_m)
+    threshold = min(threshold, _threshold(stack, values * elsewhere, elsewhere, least, seed))
     enough = strength >= 0
     found = [b for b in found if b.strength >= threshold]
     found.sort(key=lambda b: (b.first_with, b.last_without, shape(b.geometry).bounds))
@@ -146,41 +148,35 @@ def _steps(values: F32, valid: Mask) -> tuple[F32, NDArray[np.int64]]:
     return np.where(enough, strength, -1).astype(np.float32), step
 
 
-def _stepless(values: F32, valid: Mask, step: NDArray[np.int64], where: Mask) -> F32:
-    """Values with the step of the pixels in `where` taken out."""
-    after = np.arange(len(values))[:, None, None] >= step[None]
-    out = values.copy()
-    for part in (after & valid, ~after & valid):
-        mean = (values * part).sum(axis=0) / np.maximum(part.sum(axis=0), 1)
-        out = np.where(part & where, values - mean, out)
-    return np.asarray(out, np.float32)
-
-
 def _candidates(values: F32, stack: Stack, strength: F32, step: NDArray[np.int64], least: float) -> list[Built]:
     """Patches with a lasting step, however weak."""
     found = (_date(at, patch, values, stack, step) for at, patch in _patches(strength > PIXEL, step, stack.valid, least))
     return [b for b in found if b is not None]
 
 
-def _ground(found: Sequence[Built], threshold: float, size: tuple[int, ...]) -> Mask:
-    """(H, W) ground of what was found, and a pixel around it."""
+def _ground(found: Sequence[Built], threshold: float, size: tuple[int, ...], near: float) -> Mask:
+    """(H, W) ground of what was found, and `near` pixels around it."""
     shapes = [b.geometry for b in found if b.strength >= threshold]
     if not shapes:
         return np.zeros(size, np.bool_)
     drawn = rasterio.features.rasterize(shapes, out_shape=size, all_touched=True, dtype="uint8")
-    return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0)
+    return np.asarray(cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(near) + 1,) * 2)) > 0)
 
 
-def _threshold(values: F32, stack: Stack, least: float, seed: int) -> float:
-    """The strength that patches of the looks in random orders exceed `EXPECTED_FALSE` times a series on average."""
+def _threshold(stack: Stack, values: F32, valid: Mask, least: float, seed: int) -> float:
+    """The strength that patches of the looks in random orders exceed `EXPECTED_FALSE` times a series on average.
+
+    Where a part of the ground is left out, it is taken to hold as many chance patches as the rest.
+    """
     rng = np.random.default_rng(seed)
     chance: list[float] = []
     for _ in range(SHUFFLES):
         order = rng.permutation(len(values))
-        mixed = replace(stack, values=values[order], valid=stack.valid[order])
+        mixed = replace(stack, values=values[order], valid=valid[order])
         strength, step = _steps(mixed.values, mixed.valid)
         chance += [b.strength for b in _candidates(mixed.values, mixed, strength, step, least)]
-    allowed = int(EXPECTED_FALSE * SHUFFLES)
+    share = valid.any(axis=0).sum() / max(int(stack.valid.any(axis=0).sum()), 1)
+    allowed = int(EXPECTED_FALSE * SHUFFLES * share)
     ranked = sorted(chance, reverse=True)
     return max(PIXEL, ranked[allowed] if len(ranked) > allowed else 0.0)
 
