@@ -50,8 +50,8 @@ JUDGED, CALIBRATING = 9_700_000, 4_980_000
 FLEET = (15.95, 0.62)
 """Metres per car over couplers of the rendered fleet, and its spread between yards; printed by ``--calibrate``."""
 CAR_GSDS, TRACK_GSDS, PILE_GSDS = (0.3, 0.5, 0.8), (1.0, 1.5, 2.0, 3.0), (0.3, 0.6, 1.5, 3.0)
-PILES = {False: 4_960_000, True: 4_901_000}
-"""First seed of the blocks, judged and calibrated on. Seeds from 4 950 000 judged a first calibration and are spent."""
+PILES = {False: 4_966_000, True: 4_902_200}
+"""First seed of the blocks, judged and calibrated on. Seeds from 4 950 000 and 4 960 000 judged earlier calibrations and are spent."""
 EXTENT_M = {"E1": 154.0, "E2": 300.0}
 
 
