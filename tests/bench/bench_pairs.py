@@ -99,9 +99,8 @@ def main() -> None:
     if given.work:
         work(given.work[0], Path(given.work[1]))
         return
-    print(
-        f"{'side px':>8} {'grid px':>8} {'decode s':>9} {'change s':>9} {'ratio':>6} {'whole s':>8} {'peak MiB':>9} {'decode MiB':>10}  registered"
-    )
+    names = ("side px", "grid px", "decode s", "change s", "ratio", "whole s", "peak MiB", "decode MiB")
+    print(" ".join(f"{n:>{w}}" for n, w in zip(names, (8, 8, 9, 9, 6, 8, 9, 10), strict=True)) + "  registered")
     for side in given.side:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
