@@ -4,7 +4,6 @@ A site file says *where* and *what is counted there*; a run file says *which ima
 paths in a file are relative to that file.
 """
 
-import json
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,200 +11,18 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
-from shapely import is_valid_reason
-from shapely.errors import ShapelyError
-from shapely.geometry import shape
-from shapely.geometry.base import BaseGeometry
 
 from pipeline.errors import ConfigError
+from pipeline.site import ClassName, Identifier, Site, Strict
 
 _M = TypeVar("_M", bound=BaseModel)
-
-PIXEL_CRS = "pixel"
-"""`Site.crs` for images without georeference: geometry is in pixels (x right, y down) of the site's images."""
-
-ZoneKind = Literal["berth", "container_yard", "track", "apron", "storage", "anchorage"]
-SiteKind = Literal["port", "rail_yard", "depot"]
-ClassName = Literal["container", "railcar", "vessel"]
-
-Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-"""Lower-case letters, digits, ``-`` and ``_``: safe as a file name and as a key."""
-
-
-def _known_classes(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) != len(names):
-        raise ValueError("a class is listed twice")
-    return names
-
-
-def _load_geometry(value: Any, info: ValidationInfo) -> Any:
-    """Inline GeoJSON mapping, or the path of a GeoJSON file holding one geometry, feature or one-feature collection."""
-    if isinstance(value, str):
-        base: Path = (info.context or {}).get("base", Path())
-        path = base / value
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"cannot read the geometry file {path}: {error}") from error
-    if isinstance(value, dict) and value.get("type") == "FeatureCollection":
-        features = value.get("features") or []
-        if len(features) != 1:
-            raise ValueError(f"the geometry file holds {len(features)} features; exactly one is wanted")
-        value = features[0]
-    if isinstance(value, dict) and value.get("type") == "Feature":
-        value = value.get("geometry")
-    if not isinstance(value, dict):
-        raise ValueError("geometry must be a GeoJSON mapping or the path of a GeoJSON file")  # noqa: TRY004 - pydantic wants ValueError
-    return value
-
-
-def _polygon(value: dict[str, Any]) -> dict[str, Any]:
-    geometry = _shape(value)
-    if geometry.geom_type not in {"Polygon", "MultiPolygon"}:
-        raise ValueError(f"geometry is a {geometry.geom_type}; a Polygon or MultiPolygon is wanted")
-    if not geometry.is_valid:
-        raise ValueError(f"the polygon is not valid ({is_valid_reason(geometry)}); draw its ring without crossings")
-    if geometry.is_empty or geometry.area == 0:
-        raise ValueError("the polygon is empty; give at least three distinct corners")
-    return value
-
-
-def _lines(value: dict[str, Any]) -> dict[str, Any]:
-    if _shape(value).geom_type not in {"LineString", "MultiLineString"}:
-        raise ValueError("centre_lines must be a LineString or a MultiLineString")
-    return value
-
-
-def _shape(value: dict[str, Any]) -> BaseGeometry:
-    try:
-        return shape(value)
-    except (ShapelyError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ValueError(f"not a GeoJSON geometry: {error}") from error
-
-
-PolygonGeometry = Annotated[dict[str, Any], BeforeValidator(_load_geometry), AfterValidator(_polygon)]
-LineGeometry = Annotated[dict[str, Any], BeforeValidator(_load_geometry), AfterValidator(_lines)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
-
-
-class Zone(_Strict):
-    """One version of one zone: where, which classes are counted in it, and when this outline held.
-
-    A changed outline is a new `version` with its own validity; numbers of two versions are never mixed (METHOD 0, item 11).
-    """
-
-    id: Identifier
-    kind: ZoneKind
-    version: int = Field(1, ge=1)
-    classes: Annotated[tuple[ClassName, ...], AfterValidator(_known_classes)] = Field(min_length=1)
-    geometry: PolygonGeometry
-    centre_lines: LineGeometry | None = Field(None, description="track centre lines, for occupied-track length (METHOD 5, E2)")
-    fleet: Annotated[tuple[float, float], Field(description="mean and standard deviation")] | None = Field(
-        None, description="metres per car over couplers where the fleet is known, and the error of that; 14.0 and 1.0 otherwise"
-    )
-    valid_from: date | None = None
-    valid_to: date | None = None
-    note: str = ""
-
-    @property
-    def shape(self) -> BaseGeometry:
-        """The outline in the site's CRS."""
-        return shape(self.geometry)
-
-    @property
-    def key(self) -> str:
-        """``id@version``, the name under which numbers of this outline are kept."""
-        return f"{self.id}@{self.version}"
-
-    def valid_on(self, day: date) -> bool:
-        """Whether this version of the outline holds on a day; both ends inclusive."""
-        return (self.valid_from is None or self.valid_from <= day) and (self.valid_to is None or day <= self.valid_to)
-
-    @model_validator(mode="after")
-    def _cars_have_a_length(self) -> Self:
-        if self.fleet and not (5 <= self.fleet[0] <= 40 and 0 < self.fleet[1] <= self.fleet[0]):
-            raise ValueError("fleet must be the mean length of a car, 5 to 40 m, and its standard deviation; write [14.0, 1.0]")
-        return self
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.valid_from and self.valid_to and self.valid_from > self.valid_to:
-            raise ValueError("valid_from is after valid_to; swap them")
-        return self
-
-
-class Site(_Strict):
-    """A port, rail yard or depot with its zones."""
-
-    id: Identifier
-    name: str = Field(min_length=1)
-    kind: SiteKind
-    crs: str = Field(description=f"authority string such as EPSG:32611, or '{PIXEL_CRS}'")
-    aoi: PolygonGeometry
-    zones: tuple[Zone, ...] = Field(min_length=1)
-    reference: str | None = Field(
-        None,
-        description="scene id whose frame the outlines were drawn in; the earliest scene of the site otherwise",
-    )
-    note: str = ""
-
-    @field_validator("crs")
-    @classmethod
-    def _crs_is_known(cls, value: str) -> str:
-        if value == PIXEL_CRS:
-            return value
-        from rasterio.crs import CRS
-        from rasterio.errors import CRSError
-
-        try:
-            CRS.from_string(value)
-        except CRSError as error:
-            raise ValueError(f"'{value}' is not a CRS; write for example EPSG:32611, or '{PIXEL_CRS}'") from error
-        return value
-
-    @model_validator(mode="after")
-    def _zones_fit(self) -> Self:
-        seen: set[str] = set()
-        aoi = shape(self.aoi)
-        tolerance = 1e-9 * max(aoi.length, 1.0)  # rounding of written coordinates, far below a pixel
-        for zone in self.zones:
-            if zone.key in seen:
-                raise ValueError(f"duplicate zone id '{zone.id}' version {zone.version}; rename it or raise the version")
-            seen.add(zone.key)
-            if not aoi.buffer(tolerance).covers(zone.shape):
-                raise ValueError(f"zone '{zone.id}' reaches outside the AOI; move it inside or enlarge the AOI")
-        for a in self.zones:
-            for b in self.zones:
-                if a.id == b.id and a.version < b.version and _overlap(a, b):
-                    raise ValueError(
-                        f"zone '{a.id}': versions {a.version} and {b.version} hold on the same days; "
-                        "end one with valid_to before the other's valid_from"
-                    )
-        return self
-
-    def zones_on(self, day: date) -> tuple[Zone, ...]:
-        """The zone versions that hold on a day."""
-        return tuple(z for z in self.zones if z.valid_on(day))
-
-
-def _overlap(a: Zone, b: Zone) -> bool:
-    starts = max(a.valid_from or date.min, b.valid_from or date.min)
-    ends = min(a.valid_to or date.max, b.valid_to or date.max)
-    return starts <= ends
 
 
 def _instant(value: Any) -> Any:
@@ -222,7 +39,7 @@ def _instant(value: Any) -> Any:
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-class SceneMetadata(_Strict):
+class SceneMetadata(Strict):
     """What is declared about an image: a sidecar file, `imagery.scenes` and `imagery.defaults` all have these keys."""
 
     id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
@@ -246,7 +63,7 @@ class SceneMetadata(_Strict):
     note: str | None = None
 
 
-class Imagery(_Strict):
+class Imagery(Strict):
     """Where the images are, and what is declared about them."""
 
     folder: Path
@@ -255,7 +72,7 @@ class Imagery(_Strict):
     scenes: dict[str, SceneMetadata] = Field(default_factory=dict, description="by file name; wins over everything else")
 
 
-class DetectionSettings(_Strict):
+class DetectionSettings(Strict):
     """Tiles and thresholds of the detector."""
 
     tile_px: int = Field(1024, ge=128, le=8192, description="core of a tile, working pixels")
@@ -265,7 +82,7 @@ class DetectionSettings(_Strict):
     runtime: Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16"] = "auto"
 
 
-class ChangeSettings(_Strict):
+class ChangeSettings(Strict):
     """Co-registration gate and object matching."""
 
     max_shift_m: float = Field(90.0, gt=0, description="largest misregistration looked for, metres")
@@ -273,7 +90,7 @@ class ChangeSettings(_Strict):
     min_area_m2: float = Field(20.0, ge=0, description="minimum mapping unit of a change polygon")
 
 
-class ActivitySettings(_Strict):
+class ActivitySettings(Strict):
     """Baseline and test (METHOD 6).
 
     The published conclusions fix the levels (METHOD 2.4): 5 October 2023 gives p = 0.0125 and must be an alarm (T1), so a
@@ -305,7 +122,7 @@ class ActivitySettings(_Strict):
         return self
 
 
-class ReviewSettings(_Strict):
+class ReviewSettings(Strict):
     """What is drawn and exported."""
 
     max_side_px: int = Field(1600, ge=256, le=8000, description="longer side of an overlay")
@@ -316,14 +133,14 @@ class ReviewSettings(_Strict):
     embargo_days: int = Field(0, ge=0, description="looks younger than this are left out of the report and the exports")
 
 
-class Execution(_Strict):
+class Execution(Strict):
     """Who does the work."""
 
     executor: Literal["serial", "threads", "processes", "dask"] = "serial"
     workers: int = Field(2, ge=1, le=256)
 
 
-class Run(_Strict):
+class Run(Strict):
     """One batch job: sites, imagery, model, stages, output."""
 
     name: Identifier

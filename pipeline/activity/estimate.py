@@ -21,8 +21,8 @@ from pipeline.activity.occupied import TrackLook, seen_share
 from pipeline.activity.pile_look import SMALLEST_M2, PileLook
 from pipeline.activity.piles import SLOT_M2, USUAL_TIERS, from_block
 from pipeline.activity.records import Estimate
-from pipeline.config import Zone
 from pipeline.imagery.observed import Observed
+from pipeline.site import Zone
 
 NO_VALUE_BELOW = 0.2
 """Exposure below which a zone has no value (METHOD 5)."""

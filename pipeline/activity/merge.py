@@ -18,8 +18,8 @@ from models.counting import Calibration
 from pipeline.activity.estimate import LookView, estimate_zones, in_zone
 from pipeline.activity.occupied import union
 from pipeline.activity.records import Estimate
-from pipeline.config import Zone
 from pipeline.imagery.observed import Unseen
+from pipeline.site import Zone
 
 F64 = NDArray[np.float64]
 

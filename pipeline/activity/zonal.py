@@ -12,7 +12,7 @@ from models import CLASSES, Detections
 from pipeline.activity.estimate import in_zone
 from pipeline.activity.records import Estimate
 from pipeline.change.records import Kind, ObjectChanges
-from pipeline.config import Zone
+from pipeline.site import Zone
 
 COMPARABLE = 0.9
 """Exposure that both looks need for a difference of counts: what one look did not see cannot have come or gone."""

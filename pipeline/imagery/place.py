@@ -8,9 +8,9 @@ from shapely import transform as map_coordinates
 from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 
-from pipeline.config import PIXEL_CRS, Site
 from pipeline.grid import Grid
 from pipeline.imagery.scene import Scene
+from pipeline.site import PIXEL_CRS, Site
 
 WGS84_A, WGS84_E2 = 6_378_137.0, 6.694379990141e-3
 """Semi-major axis in metres and first eccentricity squared (NIMA TR8350.2)."""

@@ -10,7 +10,7 @@ import jinja2
 from pipeline.activity.calls import ShipCall
 from pipeline.activity.records import Alert, Estimate
 from pipeline.activity.zonal import ZoneChange
-from pipeline.config import Site
+from pipeline.site import Site
 
 
 @dataclass(frozen=True, slots=True)

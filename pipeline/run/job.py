@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models.card import find
-from pipeline.config import Run, Site
+from pipeline.config import Run
 from pipeline.errors import StoreError, YardwatchError
 from pipeline.imagery.catalog import build_catalog
 from pipeline.imagery.place import sees
@@ -22,6 +22,7 @@ from pipeline.run import stages
 from pipeline.run.executors import open_executor, run_all
 from pipeline.run.stages import STAGES
 from pipeline.run.store import Store, digest
+from pipeline.site import Site
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
 from pipeline.change.records import Alignment
 from pipeline.change.register import IDENTITY, register
-from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings, Site, Zone
+from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings
 from pipeline.detection.scene import SceneDetections, detect_scene
 from pipeline.errors import ModelError
 from pipeline.grid import Window
@@ -34,6 +34,7 @@ from pipeline.imagery.tiles import read, read_decimated
 from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
 from pipeline.review import overlay
 from pipeline.run import codec
+from pipeline.site import Site, Zone
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,11 +39,12 @@ from pipeline.activity.occupied import look_along
 from pipeline.activity.pile_look import look_at_pile
 from pipeline.activity.piles import from_block
 from pipeline.activity.records import Estimate
-from pipeline.config import DetectionSettings, SceneMetadata, Zone
+from pipeline.config import DetectionSettings, SceneMetadata
 from pipeline.detection.scene import detect_scene
 from pipeline.grid import Grid, Window
 from pipeline.imagery.metadata import open_scene
 from pipeline.imagery.scene import Tile
+from pipeline.site import Zone
 
 F32 = NDArray[np.float32]
 JUDGED, CALIBRATING = 9_700_000, 4_980_000

@@ -9,11 +9,12 @@ import rasterio
 from shapely.geometry import LineString, MultiLineString
 
 from pipeline.activity.centre_lines import APART_M, propose, search
-from pipeline.config import SceneMetadata, Zone
+from pipeline.config import SceneMetadata
 from pipeline.errors import ImageryError
 from pipeline.imagery.metadata import open_scene
 from pipeline.review.export import collection
 from pipeline.review.lines import centre_line_feature
+from pipeline.site import Zone
 
 GSD = 0.4
 SIDE = 300

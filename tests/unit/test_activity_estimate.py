@@ -22,10 +22,10 @@ from pipeline.activity.lengths import cars_from_strings, join, pitch
 from pipeline.activity.merge import estimate_look
 from pipeline.activity.occupied import TrackLook, look_along, union
 from pipeline.activity.piles import Tiers, from_area, from_length, lattice, tiers_from_shadow
-from pipeline.config import Zone
 from pipeline.grid import Grid, Window
 from pipeline.imagery.observed import Observed, Unseen
 from pipeline.imagery.scene import Tile
+from pipeline.site import Zone
 
 TIME = datetime(2023, 10, 5, tzinfo=UTC)
 GOOD = (Calibration("railcar", 0.2, 0.8, 0.96, 0.96, 156),)

@@ -13,11 +13,12 @@ from rasterio import Affine
 from pipeline.activity.pile_look import look_at_pile
 from pipeline.activity.piles import TIER_M, from_block
 from pipeline.activity.records import Estimate
-from pipeline.config import ChangeSettings, DetectionSettings, SceneMetadata, Site
+from pipeline.config import ChangeSettings, DetectionSettings, SceneMetadata
 from pipeline.imagery.metadata import open_scene
 from pipeline.imagery.place import slants
 from pipeline.imagery.scene import Scene
 from pipeline.run import stages
+from pipeline.site import Site
 
 SHADOW, LEAN = np.array([0.9, 0.5]), np.array([-0.15, 0.2])
 LONG, WIDE, HIGH = 40.0, 13.0, 3 * TIER_M

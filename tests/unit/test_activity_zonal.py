@@ -11,7 +11,7 @@ from models import Detections
 from pipeline.activity.records import Estimate
 from pipeline.activity.zonal import Side, count_difference, zone_changes
 from pipeline.change.records import Kind, ObjectChanges
-from pipeline.config import Zone
+from pipeline.site import Zone
 
 QUAY = Zone.model_validate(
     {

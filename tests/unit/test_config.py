@@ -9,6 +9,7 @@ import yaml
 from models import CLASSES
 from pipeline import config
 from pipeline.errors import ConfigError
+from pipeline.site import ClassName, Site, Zone
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [100, 0], [100, 100], [0, 100], [0, 0]]]}
 INNER = {"type": "Polygon", "coordinates": [[[10, 10], [40, 10], [40, 40], [10, 40], [10, 10]]]}
@@ -46,7 +47,7 @@ def test_a_good_site_loads_and_is_frozen(tmp_path: Path) -> None:
 
 
 def test_class_names_of_zones_are_the_detectors_classes() -> None:
-    assert get_args(config.ClassName) == CLASSES
+    assert get_args(ClassName) == CLASSES
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_run_is_relative_to_its_own_file(tmp_path: Path) -> None:
     assert run.imagery.folder == tmp_path / "images"
     assert run.output == tmp_path / "out"
     assert isinstance(config.check(tmp_path / "run.yaml"), config.Run)
-    assert isinstance(config.check(tmp_path / "site.yaml"), config.Site)
+    assert isinstance(config.check(tmp_path / "site.yaml"), Site)
 
 
 def test_two_sites_of_one_id_are_an_error(tmp_path: Path) -> None:
@@ -136,5 +137,5 @@ def test_two_sites_of_one_id_are_an_error(tmp_path: Path) -> None:
 def test_the_schema_names_every_key_of_a_zone() -> None:
     schema = config.json_schema()
     zone_schema = schema["oneOf"][0]["$defs"]["Zone"]
-    assert set(zone_schema["properties"]) == set(config.Zone.model_fields)
+    assert set(zone_schema["properties"]) == set(Zone.model_fields)
     assert zone_schema["additionalProperties"] is False
