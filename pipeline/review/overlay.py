@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from models import CLASSES, Detections
@@ -146,7 +147,11 @@ def _box(
 
 
 def _outline(draw: ImageDraw.ImageDraw, outline: BaseGeometry, k: float, label: str) -> None:
-    polygons = list(getattr(outline, "geoms", [outline]))
+    """An outline and its label; one that lies outside the picture gets neither, or labels would pile up at the edge."""
+    frame = box(0, 0, draw.im.size[0] / k, draw.im.size[1] / k)
+    polygons = [p for p in getattr(outline, "geoms", [outline]) if p.intersects(frame)]
+    if not polygons:
+        return
     for polygon in polygons:
         points = [(x * k, y * k) for x, y in polygon.exterior.coords]
         draw.line(points, fill=(0, 0, 0), width=4)

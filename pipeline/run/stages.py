@@ -63,7 +63,7 @@ STAGES = {
         Stage("estimate", 4, ("observe", "detect", "align"), "counting by zone"),
         Stage("compare", 7, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
-        Stage("draw", 2, ("observe", "detect", "align", "estimate"), "drawing overlays"),
+        Stage("draw", 3, ("observe", "detect", "align", "estimate"), "drawing overlays"),
     )
 }
 
