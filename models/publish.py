@@ -69,7 +69,7 @@ def calibrate(card: Path, scores: dict[str, Any]) -> None:
     for name in head.classes:
         gsds = RENDER_GSDS[name]
         edges = [head.gsd.low_m, *[(a + b) / 2 for a, b in pairwise(gsds)], head.gsd.high_m]
-        for low, high, gsd in zip(edges, edges[1:], gsds, strict=True):
+        for low, high, gsd in zip(edges[:-1], edges[1:], gsds, strict=True):
             counted = [count_scene(head, name, gsd, k) for k in range(SCENES)]
             bins.append(asdict(fit(name, round(low, 3), round(high, 3), counted)))
     data["calibration"] = bins

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.render.canvas import F64, Canvas, Colour, rectangle, rectangle_at
-from models.render.objects import car, lorry, shade, vary
+from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, car, lorry, shade, stack, vary
 from models.render.scenes import TRACK_SPACING, clutter, ground, rail_yard, string, track
 
 
@@ -66,9 +66,12 @@ def street(c: Canvas) -> None:
         elif what < 0.7:
             wide = rng.uniform(14, 40)
             _roofs(c, mid + out * (at + wide / 2), theta, wide)
-        elif what < 0.9:
+        elif what < 0.8:
             wide = float(rng.integers(1, 5)) * 8.5
             _car_park(c, mid + out * at, theta, wide)
+        elif what < 0.92:
+            wide = 18.0
+            _lot(c, mid + out * (at + wide / 2), theta)
         else:
             wide = rng.uniform(3, 20)
             strip = rectangle_at(mid + out * (at + wide / 2), 3 * c.extent_m, wide, theta)
@@ -103,15 +106,15 @@ def _road(c: Canvas, centre: F64, theta: float, wide: float, high: float) -> Non
 
 
 def _vehicle(c: Canvas, p: F64, theta: float, *, heavy: bool) -> None:
-    """A car; or a lorry, one in eight with a container on it, or a bus."""
+    """A car; or a lorry, three in ten with a container on it, or a bus."""
     if not heavy:
         car(c, float(p[0]), float(p[1]), theta)
     elif c.rng.random() < 0.2:
-        base, paint = rectangle_at(p, 12.0, 2.5, theta), vary(c.rng, (0.55, 0.5, 0.45), 0.5)
+        base, paint = rectangle_at(p, 12.0, 2.5, theta), vary(c.rng, (0.75, 0.74, 0.72), 0.2)
         c.shadow(base, 3.2)
         c.prism(base, 3.2, paint, shade(paint, c.light.wall))
     else:
-        lorry(c, float(p[0]), float(p[1]), theta + c.rng.choice([0, np.pi]), boxed=bool(c.rng.random() < 0.12))
+        lorry(c, float(p[0]), float(p[1]), theta + c.rng.choice([0, np.pi]), boxed=bool(c.rng.random() < 0.3))
 
 
 def _railway(c: Canvas, at: float, theta: float) -> float:
@@ -159,6 +162,25 @@ def _roofs(c: Canvas, centre: F64, theta: float, wide: float) -> None:
             c.darken(unit + c.light.shadow * 1.5, 0.6)
             c.fill(unit, vary(rng, (0.65, 0.65, 0.65), 0.3))
         at += long + rng.uniform(1, 25)
+
+
+def _lot(c: Canvas, centre: F64, theta: float) -> None:
+    """A haulier's row: containers and trailers stood side by side, singly or in runs, most of them one high."""
+    rng, at = c.rng, -0.75 * c.extent_m
+    u, turn = np.array([np.cos(theta), np.sin(theta)]), theta + (np.pi / 2 if rng.random() < 0.7 else 0.0)
+    trailers = rng.uniform(0.0, 0.6)
+    while at < 0.75 * c.extent_m:
+        length, high = CONTAINER_SIZES[rng.choice(5, p=[0.15, 0.35, 0.2, 0.25, 0.05])]
+        wide = CONTAINER_WIDTH if turn != theta else length
+        p = centre + u * (at + wide / 2)
+        if rng.random() < trailers:
+            lorry(c, float(p[0]), float(p[1]), turn, boxed=False)
+            wide = max(wide, 2.6)
+        else:
+            tiers = 1 if rng.random() < 0.8 else 2
+            c.shadow(rectangle_at(p, length, CONTAINER_WIDTH, turn), tiers * high)
+            stack(c, p, turn + rng.normal(0, 0.01), length, vary(rng, FLEET[rng.integers(len(FLEET))], 0.14), 0.0, tiers, high)
+        at += wide + (rng.uniform(0.05, 0.5) if rng.random() < 0.6 else rng.uniform(0.5, 12))
 
 
 def _car_park(c: Canvas, start: F64, theta: float, wide: float) -> None:

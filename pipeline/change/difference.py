@@ -37,9 +37,10 @@ LEAST = 2_000
 """Pixels below which a null cannot be fitted and nothing is called changed."""
 BULK = (0.5, 0.9)
 """Quantiles of the length whose ratio gives the degrees of freedom: change, in the tail, has little say."""
-TAIL = 0.7
-"""Share of the bulk's degrees of freedom that the tail gets: a texture class mixes scatters, so its tail is the heavier. Set on
-development pairs without change (``tests/bench/warps.py``, seeds 1000 to 1063)."""
+TAIL = 0.5
+"""Share of the bulk's degrees of freedom that the tail gets: a texture class mixes scatters, so its tail is the heavier. Pairs differ
+widely: of 57 development pairs without change (``tests/bench/warps.py``, seeds 1000 to 1089) 0.7 called 1.07 % at a nominal 1 % on
+average and 5 % in the worst; this keeps a margin."""
 NUS = np.concatenate([np.linspace(2.0, 10, 33), np.geomspace(11, 400, 30)])
 
 

@@ -61,7 +61,7 @@ STAGES = {
         Stage("detect", 4, (), "finding objects"),
         Stage("align", 3, (), "registering looks to the site's frame"),
         Stage("estimate", 4, ("observe", "detect", "align"), "counting by zone"),
-        Stage("compare", 7, ("observe", "detect"), "comparing consecutive looks"),
+        Stage("compare", 8, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
         Stage("draw", 3, ("observe", "detect", "align", "estimate"), "drawing overlays"),
     )

@@ -133,7 +133,7 @@ def main(cases: int = 80) -> None:
         print("no public imagery beside the project: nothing to compare")
         return
     cv2.setNumThreads(1)
-    pairs, still = levir(), quiet(3000, cases)
+    pairs, still = levir(), quiet(5000, cases)
     print(f"LEVIR buildings, {len(pairs)} pairs, {sum(t.size for *_, t in pairs) / 1e6:.1f} Mpx; no-change pairs: {len(still)}")
     print(f"{'method':<12}{'AUC':>7}{'AP':>7}{'F1 at 1 %':>11}{'best F1':>9}   " + "  ".join(f"false alarms at {r:g}" for r in RATES))
     for name, method in METHODS.items():
