@@ -213,10 +213,10 @@ def load(name_or_path: str | Path = "default", runtime: str = "auto") -> tuple[D
     Args:
         name_or_path: ``default`` (every shipped head), the name of one shipped head, or a ``.safetensors`` file with its
             card beside it.
-        runtime: ``auto``, ``torch``, ``torch-bf16``, ``openvino`` or ``openvino-bf16``.
+        runtime: ``auto``, ``torch``, ``torch-bf16``, ``openvino``, ``openvino-bf16`` or ``openvino-int8``.
 
     Raises:
-        ModelError: no such weights, a digest that differs from the card, or a runtime that is not installed.
+        ModelError: no such weights, a digest that differs from the card, a runtime that is not installed, or int8 whose counts differ.
     """
     from models.runtime import load_heads
 

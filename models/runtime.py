@@ -1,8 +1,9 @@
-"""One network behind one call, whatever runs it: torch in fp32 or bf16, OpenVINO in fp32 or bf16."""
+"""One network behind one call, whatever runs it: torch in fp32 or bf16, OpenVINO in fp32, bf16 or int8."""
 
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,6 +107,7 @@ def _load(card: Card, runtime: str) -> Head:
         "torch-bf16": lambda: _torch(net, bf16=True),
         "openvino": lambda: _openvino(net, "f32"),
         "openvino-bf16": lambda: _openvino(net, "bf16"),
+        "openvino-int8": lambda: _int8(net, card),
     }
     if chosen not in makers:
         raise ModelError(f"runtime '{runtime}' is not known", f"Choose auto, {', '.join(makers)}.")
@@ -122,7 +124,10 @@ def cpu_flags() -> set[str]:
 
 
 def best_runtime() -> str:
-    """bf16 only where the CPU has it (elsewhere it is emulated, five times slower: PERF 0); OpenVINO where it is installed."""
+    """bf16 only where the CPU has it (elsewhere it is emulated, five times slower: PERF 0); OpenVINO where it is installed.
+
+    Never int8: it costs a calibration at every load, and its counts are further from fp32 (``tests/bench/bench_runtime.py``).
+    """
     bf16 = bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
     try:
         import openvino  # noqa: F401 - only whether it is there
@@ -144,11 +149,34 @@ def _torch(net: YardNet, *, bf16: bool) -> Callable[[F32], F32]:
 
 
 def _openvino(net: YardNet, precision: str) -> Callable[[F32], F32]:
+    return _compiled(_graph(net), precision)
+
+
+def _int8(net: YardNet, card: Card) -> Callable[[F32], F32]:
+    """Refused when its counts are not those of fp32 to `models.quantise.TOLERANCE`."""
+    from models.quantise import TOLERANCE, disagreement, quantise
+
+    graph = _graph(net)
+    exact, forward = _compiled(graph, "f32"), _compiled(quantise(graph, card), "f32")
+    off = disagreement(Head(card, exact, "openvino"), Head(card, forward, "openvino-int8"), card)
+    said = ", ".join(f"{name} {share:.1%}" for name, share in off.items())
+    log.info("head %s in int8: counts differ from fp32 by %s", card.name, said)
+    if max(off.values()) > TOLERANCE:
+        raise ModelError(f"{card.name}: counts in int8 differ from fp32 by {said}", "Choose the runtime `auto`.")
+    return forward
+
+
+def _graph(net: YardNet) -> Any:
     try:
         import openvino as ov
     except ImportError as error:
         raise ModelError("OpenVINO is not installed", "Install it with `pip install 'yardwatch[fast]'`.") from error
-    graph = ov.convert_model(net, example_input=torch.zeros(1, 3, 256, 256))
+    return ov.convert_model(net, example_input=torch.zeros(1, 3, 256, 256))
+
+
+def _compiled(graph: Any, precision: str) -> Callable[[F32], F32]:
+    import openvino as ov
+
     compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
     def forward(x: F32) -> F32:

@@ -279,6 +279,7 @@ def examine(*, as_json: bool) -> None:
         "numpy",
         "opencv-python-headless",
         "openvino",
+        "nncf",
         "distributed",
     ):
         try:

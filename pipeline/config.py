@@ -79,7 +79,7 @@ class DetectionSettings(Strict):
     threshold: dict[ClassName, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict, description="overrides the model card's threshold for a class"
     )
-    runtime: Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16"] = "auto"
+    runtime: Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"] = "auto"
 
 
 class ChangeSettings(Strict):

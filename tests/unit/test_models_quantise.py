@@ -1,0 +1,66 @@
+"""int8: its counts are those of fp32 to a stated share, or it is refused; nothing chooses it unasked."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import models
+from models import quantise, runtime
+from models.card import find
+from models.network import YardNet
+from models.render import EVALUATION_SEEDS, render_chip
+from models.runtime import Head
+from models.structure import detect
+from pipeline.errors import ModelError
+
+
+@pytest.mark.slow
+def test_a_head_that_counts_otherwise_is_told_from_its_twin() -> None:
+    (head,), (card,) = models.load("hull-1", "torch"), find("hull-1")
+    assert isinstance(head, Head)
+    assert quantise.disagreement(head, head, card) == {"vessel": 0.0}
+    meek = Head(card, lambda x: head._forward(x) - np.float32(1.0), "torch")  # logits: half as sure
+    assert quantise.disagreement(head, meek, card)["vessel"] > quantise.TOLERANCE
+
+
+def test_calibration_and_check_are_apart_and_judge_nothing() -> None:
+    (card,) = find("hull-1")
+    used = [{chip.pixels.tobytes() for _, chip in quantise.chips(card, s)} for s in (quantise.CALIBRATION_SEEDS, quantise.CHECK_SEEDS)]
+    assert used[0]
+    assert not used[0] & used[1]
+    assert max(quantise.CALIBRATION_SEEDS, quantise.CHECK_SEEDS) + quantise.CHIPS <= EVALUATION_SEEDS
+
+
+@pytest.mark.parametrize("flags", [set(), {"avx512_vnni"}, {"avx512_vnni", "avx512_bf16"}, {"amx_int8", "amx_bf16"}])
+def test_int8_is_never_chosen_unasked(flags: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "cpu_flags", lambda: flags)
+    assert "int8" not in runtime.best_runtime()
+
+
+def test_without_nncf_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ModelError, match=r"yardwatch\[int8\]"):
+        quantise.quantise(None, find("hull-1")[0])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the exporter traces with an interface that torch calls old
+def test_int8_that_disagrees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino", reason="the extra `fast` is not installed")
+    monkeypatch.setattr(quantise, "quantise", lambda _, card: runtime._graph(YardNet(len(card.classes), card.subtypes).eval()))
+    with pytest.raises(ModelError, match="differ from fp32 by vessel 100"):
+        models.load("hull-1", "openvino-int8")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_int8_counts_as_fp32_does(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nncf", reason="the extra `int8` is not installed")
+    (exact,), (int8,) = models.load("yard-1", "torch"), models.load("yard-1", "openvino-int8")
+    assert capfd.readouterr().out == ""  # results go there
+    for name, kind in (("railcar", "rail_yard"), ("container", "terminal")):
+        pictures = [render_chip(5_003_000 + k, kind, 0.3, 384, gsd) for k, gsd in enumerate((0.3, 0.5, 0.8))]
+        a, b = (sum(len(detect(head, c.pixels, c.valid).of(name)) for c in pictures) for head in (exact, int8))
+        assert a > 60
+        assert abs(b - a) <= quantise.TOLERANCE * a
