@@ -1,6 +1,7 @@
 """One network behind one call, whatever runs it: torch in fp32 or bf16, OpenVINO in fp32, bf16 or int8."""
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,10 +131,18 @@ def best_runtime() -> str:
     """
     bf16 = bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
     try:
-        import openvino  # noqa: F401 - only whether it is there
+        _openvino_package()
     except ImportError:
         return "torch-bf16" if bf16 else "torch"
     return "openvino-bf16" if bf16 else "openvino"
+
+
+def _openvino_package() -> Any:
+    """OpenVINO without `openvino_telemetry`, by which it and NNCF tell their maker of each import and conversion unless told not to."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None makes its import fail; both do without
+    import openvino
+
+    return openvino
 
 
 def _torch(net: YardNet, *, bf16: bool) -> Callable[[F32], F32]:
@@ -168,16 +177,14 @@ def _int8(net: YardNet, card: Card) -> Callable[[F32], F32]:
 
 def _graph(net: YardNet) -> Any:
     try:
-        import openvino as ov
+        ov = _openvino_package()
     except ImportError as error:
         raise ModelError("OpenVINO is not installed", "Install it with `pip install 'yardwatch[fast]'`.") from error
     return ov.convert_model(net, example_input=torch.zeros(1, 3, 256, 256))
 
 
 def _compiled(graph: Any, precision: str) -> Callable[[F32], F32]:
-    import openvino as ov
-
-    compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    compiled = _openvino_package().Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
     def forward(x: F32) -> F32:
         return np.asarray(compiled(x)[0], np.float32)

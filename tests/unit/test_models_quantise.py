@@ -1,5 +1,6 @@
 """int8: its counts are those of fp32 to a stated share, or it is refused; nothing chooses it unasked."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -64,3 +65,10 @@ def test_int8_counts_as_fp32_does(capfd: pytest.CaptureFixture[str]) -> None:
         a, b = (sum(len(detect(head, c.pixels, c.valid).of(name)) for c in pictures) for head in (exact, int8))
         assert a > 60
         assert abs(b - a) <= quantise.TOLERANCE * a
+
+
+def test_openvino_tells_nobody() -> None:
+    pytest.importorskip("openvino", reason="the extra `fast` is not installed")
+    said = "import sys, models.runtime as r; r.best_runtime(); import openvino; print(sys.modules['openvino_telemetry'])"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"
