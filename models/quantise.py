@@ -21,12 +21,12 @@ TOLERANCE = 0.05
 """Largest difference of a class's count from fp32, relative; that of bf16 in the tests, and a third of the cards' spread of scenes."""
 
 
-def chips(card: Card, first: int) -> Iterator[tuple[str, Chip]]:
-    """Class and picture, at every GSD that the classes of a head are judged at."""
+def chips(card: Card, first: int) -> Iterator[tuple[str, float, Chip]]:
+    """Class, sensor GSD and picture, at every GSD that the classes of a head are judged at."""
     for name in card.classes:
         kind, working = RENDERS[name]
         for gsd in RENDER_GSDS[name]:
-            yield from ((name, render_chip(first + k, kind, working, CHIP_PX, gsd)) for k in range(CHIPS))
+            yield from ((name, gsd, render_chip(first + k, kind, working, CHIP_PX, gsd)) for k in range(CHIPS))
 
 
 def quantise(graph: Any, card: Card) -> Any:
@@ -47,16 +47,21 @@ def quantise(graph: Any, card: Card) -> Any:
     except ImportError as error:
         raise ModelError("NNCF is not installed", "Install it with `pip install 'yardwatch[int8]'`.") from error
     nncf.set_log_level(logging.ERROR)
-    pictures = [chip.pixels[None] for _, chip in chips(card, CALIBRATION_SEEDS)]
+    pictures = [chip.pixels[None] for _, _, chip in chips(card, CALIBRATION_SEEDS)]
     head = nncf.IgnoredScope(patterns=[r"__module\.head/.*"])  # boxes come from it, and leaving it takes no more time
     with redirect_stdout(StringIO()):  # NNCF draws its progress where the results go
         return nncf.quantize(graph, nncf.Dataset(pictures), subset_size=len(pictures), ignored_scope=head)
 
 
 def disagreement(head: Detector, other: Detector, card: Card) -> dict[str, float]:
-    """By how much the counts of another head differ from those of `head`: by class, over pictures that calibrated neither."""
-    count = {name: [0, 0] for name in card.classes}
-    for name, chip in chips(card, CHECK_SEEDS):
+    """By how much the counts of another head differ from those of `head`, over pictures that calibrated neither.
+
+    Returns:
+        By class: the differences at each GSD without their signs, so that more here does not hide less there, over the count.
+    """
+    count: dict[str, dict[float, list[int]]] = {name: {} for name in card.classes}
+    for name, gsd, chip in chips(card, CHECK_SEEDS):
+        pair = count[name].setdefault(gsd, [0, 0])
         for k, which in enumerate((head, other)):
-            count[name][k] += len(detect(which, chip.pixels, chip.valid).of(name))
-    return {name: abs(b - a) / max(a, 1) for name, (a, b) in count.items()}
+            pair[k] += len(detect(which, chip.pixels, chip.valid).of(name))
+    return {name: sum(abs(b - a) for a, b in by.values()) / max(sum(a for a, _ in by.values()), 1) for name, by in count.items()}

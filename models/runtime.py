@@ -127,7 +127,8 @@ def cpu_flags() -> set[str]:
 def best_runtime() -> str:
     """bf16 only where the CPU has it (elsewhere it is emulated, five times slower: PERF 0); OpenVINO where it is installed.
 
-    Never int8: it costs a calibration at every load, and its counts are further from fp32 (``tests/bench/bench_runtime.py``).
+    Never int8: it costs a calibration at every load, and at single GSDs its counts are 2 % from fp32 where those of bf16 are 1 %
+    (``tests/bench/bench_runtime.py``).
     """
     bf16 = bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
     try:

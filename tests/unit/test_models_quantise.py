@@ -27,7 +27,9 @@ def test_a_head_that_counts_otherwise_is_told_from_its_twin() -> None:
 
 def test_calibration_and_check_are_apart_and_judge_nothing() -> None:
     (card,) = find("hull-1")
-    used = [{chip.pixels.tobytes() for _, chip in quantise.chips(card, s)} for s in (quantise.CALIBRATION_SEEDS, quantise.CHECK_SEEDS)]
+    used = [
+        {chip.pixels.tobytes() for _, _, chip in quantise.chips(card, s)} for s in (quantise.CALIBRATION_SEEDS, quantise.CHECK_SEEDS)
+    ]
     assert used[0]
     assert not used[0] & used[1]
     assert max(quantise.CALIBRATION_SEEDS, quantise.CHECK_SEEDS) + quantise.CHIPS <= EVALUATION_SEEDS
