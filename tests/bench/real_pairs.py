@@ -18,6 +18,7 @@ from pipeline.change.pair import PairChange, compare
 from pipeline.config import ChangeSettings, SceneMetadata
 from pipeline.detection.scene import SceneDetections
 from pipeline.errors import MetadataError
+from pipeline.grid import Grid
 from pipeline.imagery.clouds import observe
 from pipeline.imagery.metadata import open_scene
 from pipeline.imagery.scene import Scene
@@ -69,11 +70,15 @@ class RealPair:
         """(2, 3) after to before pixels as the images are georeferenced."""
         return pixel_map(*(frame(s, self.scenes[0]) for s in self.scenes[::-1]))
 
+    def to_grid(self, grid: Grid) -> F64:
+        """(2, 3) before pixels to pixels of the common grid."""
+        return pixel_map(frame(self.scenes[0], self.scenes[0]), grid)
+
     def found(self, change: PairChange) -> F64:
         """(2, 3) after to before pixels as the comparison aligned them."""
-        (before, after), grid = self.scenes, change.grid
-        to_grid = change.alignment.matrix @ _square(pixel_map(frame(after, before), grid))
-        return np.asarray((_square(pixel_map(grid, frame(before, before))) @ _square(to_grid))[:2])
+        before, after = self.scenes
+        to_grid = change.alignment.matrix @ _square(pixel_map(frame(after, before), change.grid))
+        return np.asarray(np.linalg.solve(_square(self.to_grid(change.grid)), _square(to_grid))[:2])
 
     def compare(self, boxes: tuple[SceneDetections, SceneDetections] | None = None) -> PairChange:
         """What the job's own stage says of the pair, with the boxes given or with none."""
