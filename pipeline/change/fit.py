@@ -18,6 +18,8 @@ MAX_DISTORTION = 0.12
 """Largest |scale and turn - 1| of a hypothesis: 7 degrees or 12 %; looks on one nominal grid differ by far less."""
 FLOOR_PX = 0.03
 """Spread of perfect tie points; keeps the choice of model from chasing rounding."""
+BESIDE = 3.0
+"""A tie point off by one to this many tolerances lies beside the map: seldom by chance, whose errors spread over the whole search."""
 _PARAMETERS: dict[str, int] = {"shift": 2, "similarity": 4, "affine": 6}
 _NEEDED: dict[str, int] = {"shift": 3, "similarity": 4, "affine": 20}
 
@@ -33,6 +35,8 @@ class Fit:
         model: what was fitted.
         covariance: (3, 3), of one axis' affine coefficients; used for the doubt whichever model was chosen.
         log_false_alarms: log10 of the number of equally good agreements expected by chance.
+        beside: tie points that miss the map by one to `BESIDE` tolerances.
+        log_beside: log10 of the probability that so many do by chance.
     """
 
     matrix: F64
@@ -41,6 +45,8 @@ class Fit:
     model: Literal["shift", "similarity", "affine"]
     covariance: F64
     log_false_alarms: float
+    beside: int
+    log_beside: float
 
     def at(self, points: F64) -> F64:
         """(N, 2) after pixels -> (N, 2) before pixels."""
@@ -72,9 +78,14 @@ def robust_fit(source: F64, target: F64, tolerance_px: float, search_px: float, 
         if now.sum() < 3 or (now == kept).all():
             break
         kept = now
-    residual = np.hypot(*(source[kept] @ matrix[:, :2].T + matrix[:, 2] - target[kept]).T)
+    gap = np.hypot(*(source @ matrix[:, :2].T + matrix[:, 2] - target).T)
+    residual = gap[kept]
     chance = _log_chance(weight * len(source), weight * float(kept.sum()), tolerance_px, search_px)
-    return Fit(matrix, kept, float(np.median(residual)), model, _covariance(source[kept], residual, model), chance)  # type: ignore[arg-type]
+    beside = int(((gap > tolerance_px) & (gap <= BESIDE * tolerance_px)).sum())
+    odds = min(1.0, (BESIDE**2 - 1) * _odds(tolerance_px, search_px))
+    by_chance = stats.binom.logsf(np.floor(weight * beside) - 1, round(weight * float((~kept).sum())), odds) / np.log(10)
+    covariance = _covariance(source[kept], residual, model)
+    return Fit(matrix, kept, float(np.median(residual)), model, covariance, chance, beside, float(by_chance))  # type: ignore[arg-type]
 
 
 def _consensus(source: F64, target: F64, tolerance_px: float) -> Bool | None:
@@ -149,6 +160,11 @@ def _covariance(source: F64, residual: F64, model: str) -> F64:
 
 def _log_chance(points: float, kept: float, tolerance_px: float, search_px: float) -> float:
     """log10 of the expected number of similarities that as many of `points` random matches would agree with."""
-    odds = min(1.0, np.pi * tolerance_px**2 / (2 * search_px) ** 2)
+    odds = _odds(tolerance_px, search_px)
     pairs = points * (points - 1) / 2
     return float(np.log10(max(pairs, 1)) + stats.binom.logsf(np.floor(kept) - 3, max(round(points) - 2, 1), odds) / np.log(10))
+
+
+def _odds(tolerance_px: float, search_px: float) -> float:
+    """Probability that a random match agrees with a map."""
+    return float(min(1.0, np.pi * tolerance_px**2 / (2 * search_px) ** 2))
