@@ -34,6 +34,17 @@ SLACK_M = 1.0
 """How far the structure is looked for around its place: box error and what is left of parallax."""
 MARGIN_M = 0.4
 """Ground beside a body that belongs to its structure: its edges."""
+OTHER_HULL = 0.45
+"""Correlation below which two hulls of like length and heading are two; outlines alone give about half. Read by eye at 3 m
+(``fixtures/labels/hulls``), eleven that stayed have 0.81 to 0.98 and seven followed by another 0.20 to 0.72, one of them above 0.54."""
+HULL_GSD_M = 2.0
+"""In finer looks the gradients are those of deck cargo, which changes while the hull stays."""
+HULL_SLACK_M = 6.0
+"""What the ends of a hull's box leave of its place: two pixels at 3 m."""
+HULL_TURN = np.radians(10.0)
+"""A hull that turned more shows other sides lit."""
+SEEN = 0.5
+"""Least share of an outline that both looks must show for its structure to say anything: half of a body is enough to know it by."""
 WHITE, BLANK = 0.75, 0.5
 """Brighter than this share of the display range and with less than this share of the look's usual texture, an outline shows cloud
 that the mask missed, not ground."""
@@ -66,6 +77,10 @@ class Structure:
         texture = float(np.median(size[inner])) if inner.any() else 0.0
         return cls(np.ascontiguousarray(np.dstack([gx, gy]), np.float32), np.asarray(brightness, np.float32), inner, texture)
 
+    def shown(self, box: F64) -> float:
+        """Share of an outline whose structure the look shows; ground beyond the grid is not shown."""
+        return float(_cut(self.valid.view(np.uint8), box, 0, (0, 0)).mean())
+
     def blank(self, box: F64) -> bool:
         """Whether an outline shows something white without structure: cloud."""
         inside = _cut(self.brightness, box, 0, (0, 0))
@@ -74,7 +89,7 @@ class Structure:
         return bool(np.median(inside) > WHITE and np.median(size) <= BLANK * self.texture)
 
 
-def recurs(there: Structure, box: F64, here: Structure, shift: F64, gsd_m: float) -> tuple[float, float]:
+def recurs(there: Structure, box: F64, here: Structure, shift: F64, gsd_m: float, slack_m: float = SLACK_M) -> tuple[float, float]:
     """How well the structure inside a box of one look recurs in the other, -1..1: at its place, and beside it along its axis.
 
     Args:
@@ -83,13 +98,17 @@ def recurs(there: Structure, box: F64, here: Structure, shift: F64, gsd_m: float
         here: the other look, same grid.
         shift: (2,) where the object would stand in the other look, less where it stands in its own: parallax, pixels.
         gsd_m: metres per pixel.
+        slack_m: how far around its place the structure is looked for.
 
     Returns:
-        the highest correlation within `SLACK_M`, and the highest one third to one half of a length further along.
+        the highest correlation within the slack, and the highest one third to one half of a length further along; zeros where either
+        look shows less than `SEEN` of the outline.
     """
-    margin, slack, beside = MARGIN_M / gsd_m, max(1, round(SLACK_M / gsd_m)), int(np.ceil(box[2] / 2))
+    margin, slack, beside = MARGIN_M / gsd_m, max(1, round(slack_m / gsd_m)), int(np.ceil(box[2] / 2))
     moved = box.copy()
     moved[:2] += shift
+    if min(there.shown(box), here.shown(moved)) < SEEN:
+        return 0.0, 0.0
     # both cuts are turned alike, so that x and y derivatives of the image still compare
     template, around = _cut(there.gradient, box, margin, (0, 0)), _cut(here.gradient, moved, margin, (beside + slack, slack))
     if min(template.std(), around.std()) < 1e-6:
@@ -99,7 +118,24 @@ def recurs(there: Structure, box: F64, here: Structure, shift: F64, gsd_m: float
     return float(along[distance <= slack].max()), float(along[distance >= max(slack + 1, box[2] / 3)].max(initial=-1.0))
 
 
-def _cut(image: F32, box: F64, margin: float, slack: tuple[int, int]) -> F32:
+def same_hull(looks: tuple[Structure, Structure], hulls: tuple[F64, F64], gsd_m: float) -> float | None:
+    """How alike two hulls of one heading are, -1..1; None where they cannot be compared: turned, hidden, or too finely seen.
+
+    Args:
+        looks: what the two looks show.
+        hulls: (5,) box in each, pixels.
+        gsd_m: metres per pixel.
+    """
+    (one, two), turn = hulls, np.abs((hulls[1][4] - hulls[0][4] + np.pi / 2) % np.pi - np.pi / 2)
+    if gsd_m < HULL_GSD_M or turn > HULL_TURN or min(look.shown(box) for look, box in zip(looks, hulls, strict=True)) < SEEN:
+        return None
+    step, none = two[:2] - one[:2], np.zeros(2)
+    tries = [recurs(looks[0], one, looks[1], shift, gsd_m, HULL_SLACK_M)[0] for shift in (none, step)]
+    tries += [recurs(looks[1], two, looks[0], shift, gsd_m, HULL_SLACK_M)[0] for shift in (none, -step)]
+    return max(tries)
+
+
+def _cut(image: F32 | NDArray[np.uint8], box: F64, margin: float, slack: tuple[int, int]) -> F32:
     """Pixels along and across a box, grown by a margin and by `slack` whole pixels along and across on each side."""
     columns, rows = (max(3, round(side + 2 * margin)) + 2 * more for side, more in zip(box[2:4], slack, strict=True))
     x, y = np.meshgrid(np.arange(columns) - (columns - 1) / 2, np.arange(rows) - (rows - 1) / 2)

@@ -32,6 +32,7 @@ SHOWN, BLANK, TAKEN, MISSED = (
     "another object overlaps its place",
     "the other look may have missed it",
 )
+FOLLOWED = "another hull of this length may have followed at its berth"
 HINTED = "seen more weakly in the other look"
 
 
@@ -194,7 +195,13 @@ class _Match:
             still = [m for m in moves if self._still(*m)]
             moves, pairs = [m for m in moves if m not in still], pairs + still
             loose = [np.setdiff1d(loose[s], [p[s] for p in still]) for s in (0, 1)]
+        likeness = {p: self._same_hull(*p) for p in (*pairs, *moves)}
+        doubted = [p for p, alike in likeness.items() if evidence.OTHER_HULL <= alike < evidence.STILL_THERE]
+        parted = [p for p, alike in likeness.items() if alike < evidence.OTHER_HULL]
+        loose = [np.union1d(loose[s], [p[s] for p in parted]).astype(np.int64) for s in (0, 1)]
+        pairs, moves = ([p for p in some if likeness[p] >= evidence.STILL_THERE] for some in (pairs, moves))
         rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs] + [self._pair(Kind.MOVED, i, j) for i, j in moves]
+        rows += [self._pair(Kind.UNCERTAIN, i, j, FOLLOWED) for i, j in doubted]
         for side in (0, 1):
             rows += [self._single(Kind.PERSISTED, side, i, HINTED) for i in hinted[side]]
             lone = np.setdiff1d(loose[side], [m[side] for m in moves])
@@ -206,9 +213,9 @@ class _Match:
     def _states(self, side: int) -> NDArray[np.uint8]:
         return self.looks[side].seen_by_other[self.index[side]]
 
-    def _pair(self, kind: Kind, i: int, j: int) -> Row:
+    def _pair(self, kind: Kind, i: int, j: int, reason: str = "") -> Row:
         metres = float(np.hypot(*(self.boxes[1][j, :2] - self.boxes[0][i, :2]))) * self.gsd_m
-        return kind, int(self.index[0][i]), int(self.index[1][j]), metres, self.cls, ""
+        return kind, int(self.index[0][i]), int(self.index[1][j]), metres, self.cls, reason
 
     def _single(self, kind: Kind, side: int, i: int, reason: str = "") -> Row:
         row = int(self.index[side][i])
@@ -244,6 +251,15 @@ class _Match:
         if self.structure is None or not matching.alike(b[None], a[None])[0, 0]:
             return False
         return self._recurs(0, b, np.zeros(2))[0] >= self._recurs(0, b, a[:2] - b[:2])[0]
+
+    def _same_hull(self, i: int, j: int) -> float:
+        """How alike the two hulls of a pair are; 1 where nothing speaks against them, and for what is no hull."""
+        if self.structure is None or CLASSES[self.cls] != "vessel":
+            return 1.0
+        there = self.boxes[1][j].copy()
+        there[:2] += self.drift
+        alike = evidence.same_hull(self.structure, (self.boxes[0][i], there), self.gsd_m)
+        return 1.0 if alike is None else alike
 
     def _recurs(self, side: int, box: F64, shift: F64) -> tuple[float, float]:
         if self.structure is None:

@@ -17,7 +17,7 @@ class Kind(IntEnum):
     MOVED = 2
     PERSISTED = 3
     UNOBSERVABLE = 4
-    UNCERTAIN = 5  # seen in one look only, and the evidence does not carry a change
+    UNCERTAIN = 5  # seen in one look only, or in both and perhaps not the same; the evidence does not carry a change
 
 
 @dataclass(frozen=True, slots=True)

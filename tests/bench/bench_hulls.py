@@ -103,7 +103,7 @@ def verdict(hull: Hull, index: tuple[int, int], objects: ObjectChanges) -> tuple
     both = all(box is not None for box in hull.boxes)
     allowed = set(hull.kinds) | ({"appeared"} if both and "departed" in hull.kinds else set())
     words = " + ".join(sorted(said))
-    if said <= allowed:
+    if said <= allowed or (said == {"uncertain"} and len(hull.kinds) > 1):  # where the eye cannot tell, doubt is right
         return "right", words
     if said <= allowed | {"uncertain"}:
         return "unsure", words

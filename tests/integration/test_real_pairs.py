@@ -31,7 +31,7 @@ def bench(name: str) -> ModuleType:
     return module
 
 
-PAIRS = bench("real_pairs")
+PAIRS, HULLS = bench("real_pairs"), bench("bench_hulls")
 REFUSED = {
     "terminal_two_dates": "windows agree, which chance explains",
     "joplin": "does not move as one",
@@ -83,6 +83,18 @@ def test_ground_tie_points_meet_within_half_a_pixel_or_a_pair_is_refused(imagery
         after, undone = (np.median(PAIRS.residuals(m, reading)) for m in (pair.found(change), pair.nominal()))
         assert after <= 0.5
         assert after <= undone  # where the looks lie on one grid already, nothing gets worse
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("name", ["long-beach", "sf_bay", "planetscope_04", "planetscope_10", "planetscope_19"])
+def test_labelled_hulls_over_60_m_get_the_kind_that_the_eye_gives(imagery: Path, tmp_path: Path, name: str) -> None:
+    """Registration and matching alone: the boxes are the labels, not the detector's."""
+    read = json.loads((HULLS.HULLS / f"{name}.json").read_text(encoding="utf-8"))
+    pair = PAIRS.open_pair(next(told for told in PAIRS.told() if told["pair"] == read["pair"]), imagery, tmp_path)
+    tally, outside, wrong = HULLS.judge(pair, HULLS.hulls(name, pair.scenes[0].gsd_m), None)
+    assert not wrong
+    assert tally["right"] > 0
+    assert outside == 0
 
 
 def test_three_dates_of_one_place_close(imagery: Path) -> None:

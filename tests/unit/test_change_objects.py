@@ -8,7 +8,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
-from models import Detections
+from models import CLASSES, Detections
 from models.render.looks import LookChip, exchange, plan_yard, roll, see_yard
 from pipeline.change import evidence
 from pipeline.change.evidence import Structure, carried, recurs
@@ -126,6 +126,35 @@ def test_structure_knows_a_body_by_gain_and_offset_and_tells_rails_from_bodies()
     textured[:, :, :80] = ground[:, :80]
     assert Structure.of(tile(textured)).blank(np.array([100.0, 40, 20, 6, 0]))
     assert not later.blank(box)
+
+
+def moored(deck: NDArray[np.float64], beam: int, length: int, shade: float) -> tuple[NDArray[np.float32], F64]:
+    """A hull at 3 m beside a quay, its decks of two shades, and its box."""
+    ground = 0.1 + np.random.default_rng(7).normal(0, 0.004, (90, 120))
+    ground[50:] = 0.4
+    ground[48 - beam : 48, 60 - length // 2 : 60 + length // 2] = shade + 0.4 * np.repeat(deck, length // len(deck))
+    return np.stack([ground] * 3).astype(np.float32), np.array([[60.0, 48 - beam / 2, length, beam, 0]])
+
+
+def test_a_hull_that_another_of_its_length_followed_is_not_the_same() -> None:
+    one, box = moored(np.array([1.0, 0, 0, 0, 1, 0]), 12, 60, 0.5)
+    two, other = moored(np.array([0.0, 1, 0, 1, 1, 0, 1]), 8, 56, 0.05)
+    vessel = np.full(1, CLASSES.index("vessel"), np.uint8)
+    before, same, after = (Look(b, vessel, np.zeros(1, np.uint8)) for b in (box, box, other))
+    structure = [Structure.of(tile(pixels)) for pixels in (one, one * 0.8, two)]
+    assert match_objects(before, same, 3.0, structure=(structure[0], structure[1])).kind.tolist() == [Kind.PERSISTED]
+    followed = match_objects(before, after, 3.0, structure=(structure[0], structure[2]))
+    assert sorted(followed.kind.tolist()) == [Kind.APPEARED, Kind.DEPARTED]
+    assert match_objects(before, after, 3.0).kind.tolist() == [Kind.PERSISTED]  # without pixels nothing speaks against it
+
+
+def test_structure_beyond_the_grid_says_nothing() -> None:
+    pixels, (box,) = moored(np.array([1.0, 0, 0, 0, 1, 0]), 12, 60, 0.5)
+    beyond = box + np.array([0, 50, 0, 0, 0])  # a sliver lies on the grid
+    seen = Structure.of(tile(pixels))
+    assert recurs(seen, box, seen, np.zeros(2), 3.0)[0] > evidence.STILL_THERE
+    assert recurs(seen, beyond, seen, np.zeros(2), 3.0) == (0.0, 0.0)
+    assert evidence.same_hull((seen, seen), (beyond, beyond), 3.0) is None
 
 
 def shoot(folder: Path, name: str, seen: LookChip) -> tuple[Scene, SceneDetections]:
