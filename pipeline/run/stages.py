@@ -59,7 +59,7 @@ STAGES = {
     for s in (
         Stage("observe", 2, (), "masking what cannot be seen"),
         Stage("detect", 4, (), "finding objects"),
-        Stage("align", 3, (), "registering looks to the site's frame"),
+        Stage("align", 4, (), "registering looks to the site's frame"),
         Stage("estimate", 4, ("observe", "detect", "align"), "counting by zone"),
         Stage("compare", 8, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
