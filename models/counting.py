@@ -101,5 +101,7 @@ def fit(cls: str, gsd_low: float, gsd_high: float, scenes: Sequence[Counted]) ->
     doubt = sqrt(float(left @ left) / (len(many) - 1) / max(float(score @ score), 1e-12))
     if slope < 2 * doubt:
         slope, left = 0.0, error
-    spread = sqrt(max(0.0, float((left**2 - chance).mean())))
+    # a few scenes go badly wrong: the spread is also to hold nine in ten of them
+    tail = float(np.quantile(np.abs(left), 0.9)) / _Z90
+    spread = sqrt(max(0.0, max(float((left**2).mean()), tail**2) - float(chance.mean())))
     return replace(plain, scene_sd=round(spread, 4), score_mean=round(mean, 4), score_slope=round(slope, 3))

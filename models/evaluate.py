@@ -224,7 +224,7 @@ def _muttenz(head: Detector, path: Path, gsd: float) -> Case:
 
 
 def at_gsd(picture: Picture, gsd: float, working: float) -> tuple[NDArray[np.float32], float]:
-    """A picture as a sensor of `gsd` would give it, resampled to the working GSD and padded to the stride.
+    """A picture as a sensor of `gsd` would give it, resampled to the working GSD, linearly upwards as a run does, and padded.
 
     Returns:
         pixels (3, H, W), and working pixels per picture pixel.
@@ -236,7 +236,7 @@ def at_gsd(picture: Picture, gsd: float, working: float) -> tuple[NDArray[np.flo
         blurred = cv2.GaussianBlur(image, (0, 0), 0.45 * ratio)
         image = cv2.resize(blurred, None, fx=1 / ratio, fy=1 / ratio, interpolation=cv2.INTER_AREA)
     size = round(picture.image.shape[1] * zoom), round(picture.image.shape[0] * zoom)
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.shape[1] > size[0] else cv2.INTER_CUBIC)
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.shape[1] > size[0] else cv2.INTER_LINEAR)
     pad = [(0, -size[1] % STRIDE), (0, -size[0] % STRIDE), (0, 0)]
     padded = np.pad(np.clip(resized, 0, 1), pad)
     return np.ascontiguousarray(padded.transpose(2, 0, 1), np.float32), zoom
