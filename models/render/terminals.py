@@ -122,7 +122,7 @@ def quay(c: Canvas) -> None:
         p = mid + out * (length / 12.6 + 2) + along * rng.uniform(-0.3, 0.3) * length
         vessel(c, float(p[0]), float(p[1]), length, theta, str(rng.choice(["container", "bulk", "container"])), boxes=True)
     for _ in range(int(rng.integers(0, 3))):  # tugs and barges: short hulls that are no boxes
-        p = mid + out * rng.uniform(10, 0.4 * c.extent_m) + along * rng.uniform(-0.5, 0.5) * c.extent_m
+        p = mid + out * rng.uniform(10, max(11.0, 0.4 * c.extent_m)) + along * rng.uniform(-0.5, 0.5) * c.extent_m
         if not any(np.hypot(*(o.mean(axis=0) - p)) < 60 for o, k, _ in c.labels if k == 2):
             vessel(c, float(p[0]), float(p[1]), rng.uniform(9, 35), rng.uniform(-np.pi, np.pi), "plain")
     if apron:
