@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from models.counting import Calibration
+from models.calibration import Calibration
 from models.detector import CLASSES, GsdRange
 from pipeline.errors import ModelError
 

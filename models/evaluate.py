@@ -130,13 +130,18 @@ class Case:
                     free[on[i]] = False
         return on, ~((on >= 0) & ~self.asked[on]) if len(self.boxes) else np.ones(len(on), np.bool_)
 
-    @property
-    def errors(self) -> int:
-        """Objects that were missed or called by another name, and detections on nothing."""
+    def verdict(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+        """(M,) detections that are right; (M,) that are false, on nothing or called by another name; objects that nothing right hit."""
         on, counts = self.matches()
         right = counts & (on >= 0)
         right[right] = self.found.classes[right] == self.classes[on[right]]
-        return int(self.asked.sum() - right.sum() + (counts & (on < 0)).sum())
+        return right, counts & ~right, np.setdiff1d(np.flatnonzero(self.asked), on[right])
+
+    @property
+    def errors(self) -> int:
+        """Detections that are false, and objects that were missed."""
+        _, false, missed = self.verdict()
+        return int(false.sum()) + len(missed)
 
 
 def confusion(cases: Sequence[Case]) -> list[dict[str, Any]]:

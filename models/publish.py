@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from models.counting import Counted, fit
+from models.calibration import Counted, fit
 from models.datasets.real import Picture
 from models.detector import CLASSES, Detector, load
 from models.evaluate import CHIP_PX, RENDER_GSDS, RENDERS, WHOLE, Case, at_gsd, score

@@ -215,7 +215,7 @@ def evaluate(
     ] = Path("../shared/imagery"),
     json: Json = False,
 ) -> None:
-    """Score a detector: oriented AP, precision, recall and count error, by GSD, on renders and real labelled images."""
+    """Score a detector by GSD on renders and real labelled images; say what was called what, and draw the worst pictures."""
     from pipeline import commands
 
     commands.evaluate_model(out, model, imagery, as_json=json)

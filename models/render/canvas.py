@@ -1,5 +1,6 @@
 """A ground raster that is painted in metres: flat polygons, bodies with height, walls and cast shadow, then a sensor."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import cv2
@@ -153,6 +154,14 @@ class Canvas:
         if on is not None:
             mask = mask * self._cover(falls, columns.start, rows.start, mask.shape)
         self.image[rows, columns] *= (1 - mask * (1 - self.light.depth))[..., None]
+
+    def rising(self, bodies: list[tuple[F64, float]]) -> Iterator[int]:
+        """Indices of prisms (base, top) to be drawn and labelled, low ones first; what is higher then shades the tops just drawn."""
+        self.shadows(bodies)
+        for level in sorted({top for _, top in bodies}):
+            first = len(self.labels)
+            yield from (i for i, (_, top) in enumerate(bodies) if top == level)
+            self.shadows(bodies, [outline for outline, _, _ in self.labels[first:]], level)
 
     def prism(self, base: F64, height: float, roof: Colour, wall: Colour, lifted: float = 0.0) -> F64:
         """Walls and roof of a body; returns the roof outline as seen (leaned), which is what an annotator draws."""

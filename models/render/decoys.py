@@ -123,12 +123,11 @@ def _railway(c: Canvas, at: float, theta: float) -> float:
     mid, spacing = np.array([c.extent_m / 2] * 2), rng.uniform(*TRACK_SPACING)
     u, out = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
     tone = rng.uniform(0.2, 0.5)
-    for k in range(number):
-        points = mid + out * (at + 3 + k * spacing) + np.linspace(-1, 1, 40)[:, None] * c.extent_m * u
+    lines = [mid + out * (at + 3 + k * spacing) + np.linspace(-1, 1, 40)[:, None] * c.extent_m * u for k in range(number)]
+    for points in lines:
         track(c, points, (tone, tone * 0.95, tone * 0.88), 0.0)
-    for k in range(number):
+    for points in lines:
         if rng.random() < 0.45:
-            points = mid + out * (at + 3 + k * spacing) + np.linspace(-1, 1, 40)[:, None] * c.extent_m * u
             string(c, points, rng.uniform(0, 1.2 * c.extent_m), int(rng.integers(1, 12)), bool(rng.random() < 0.55))
     return 6 + (number - 1) * spacing
 

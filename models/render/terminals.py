@@ -68,13 +68,9 @@ def _block(c: Canvas, origin: F64, theta: float, rows: int, bays: int, fill: flo
                 stacks.append((tiers, centre, length, tiers * height, which))
         end += length + rng.uniform(0.1, 0.6)
     placed = [(rectangle_at(centre, length, CONTAINER_WIDTH, theta), top) for _, centre, length, top, _ in stacks]
-    c.shadows(placed)
-    for level in sorted({top for *_, top, _ in stacks}):
-        first = len(c.labels)
-        for tiers, centre, length, top, which in stacks:
-            if top == level:
-                stack(c, centre, theta + rng.normal(0, 0.006), length, vary(rng, FLEET[which], 0.14), 0.0, tiers, top / tiers)
-        c.shadows(placed, [outline for outline, _, _ in c.labels[first:]], level)  # high stacks shade the lower tops beside them
+    for i in c.rising(placed):
+        tiers, centre, length, top, which = stacks[i]
+        stack(c, centre, theta + rng.normal(0, 0.006), length, vary(rng, FLEET[which], 0.14), 0.0, tiers, top / tiers)
     return along + end
 
 

@@ -6,7 +6,7 @@ The estimator follows the GSD and is named in every number; where none works the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from math import hypot, log, sqrt
+from math import exp, hypot, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from shapely import contains_xy
 from shapely.geometry.base import BaseGeometry
 
 from models import Detections
-from models.counting import ANY_CALIBRATION, Calibration, corrected_count
+from models.calibration import PRIOR_BOXES, Calibration
 from models.occupancy import STEP_M
 from pipeline.activity.lengths import CAR_M, END_SD_GSD, FLEET_SD_M, Number, cars_from_strings, misread_sd
+from pipeline.activity.nb import Z90
 from pipeline.activity.occupied import TrackLook, seen_share
 from pipeline.activity.pile_look import SMALLEST_M2, PileLook
 from pipeline.activity.piles import SLOT_M2, USUAL_TIERS, from_block
@@ -45,6 +46,13 @@ PILE_KINDS = ("apron", "storage")
 HULL_GSD_M, COARSE_GSD_M = 5.0, 20.0
 """Coarsest GSD of hulls with a length (E5), and of ships as a count (E6); METHOD 5."""
 
+UNKNOWN_RATE_SD = 0.15
+"""Standard deviation given to precision and recall where they were never measured. Ours: the published range of recall, 0.74 to
+0.96 (METHOD 8, R28), lies within it around one."""
+
+ANY_CALIBRATION = Calibration("", 0.0, 100.0, 1.0, 1.0, 0)
+"""Stands in where nothing was measured: the raw count, with `UNKNOWN_RATE_SD`."""
+
 
 @dataclass(frozen=True, slots=True)
 class LookView:
@@ -59,8 +67,8 @@ class LookView:
         outlines: zone key -> outline in the same pixels.
         exposure: zone key -> (observable fraction, what hides the rest).
         tracks: zone key -> what the pixels along its track centre lines show, for occupied-track length (0.8 to 5 m).
-        piles: zone key -> the largest pile of a zone and its place in pixels, None where nothing stands there, or why it could not be
-            measured; for boxes above 0.8 m (E4).
+        piles: zone key -> the largest pile of a zone, None where nothing stands there, or why it could not be measured; only of zones
+            that are `measured_as_pile` (E4).
         observed: what of the ground the scene shows; needed only where several scenes make one look.
         sun_deg: height of the sun, degrees; None where it is not declared.
     """
@@ -94,13 +102,15 @@ def estimate_zones(look: LookView, zones: Sequence[Zone], calibration: Sequence[
 
     Returns:
         One estimate per zone and class, also where nothing could be seen or no estimator works; railcars by length give two,
-        cars and ``occupied_track_m``.
+        cars and ``occupied_track_m``; zones measured as a pile give ``pile_teu`` too.
     """
     out: list[Estimate] = []
     for zone in zones:
         inside = look.detections.take(in_zone(look.detections, look.outlines[zone.key]))
         for cls in zone.classes:
             out += _estimate(look, zone, cls, inside, calibration)
+        if zone.key in look.piles:
+            out.append(_by_pile(look, zone))
     return out
 
 
@@ -110,18 +120,28 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
     tracks = look.tracks.get(zone.key, ()) if estimator == "E2" else ()
     if estimator == "E2" and not refusal and not tracks:
         refusal = f"at {look.gsd_m:.2g} m cars are measured along track centre lines, and zone '{zone.id}' has none"
-    pile = look.piles.get(zone.key, f"boxes at {look.gsd_m:.2g} m are measured as one pile, in zones of kind {' or '.join(PILE_KINDS)}")
-    if estimator == "E4" and not refusal and isinstance(pile, str):
-        refusal = pile
     share = min(share, seen_share(tracks)) if tracks else share
     if not refusal and share < NO_VALUE_BELOW:
         refusal = hidden or f"only {100 * share:.0f} % of the zone could be seen"
-    blank = Estimate(
+    blank = _blank(look, zone, cls, share, estimator, refusal)
+    if refusal:
+        return [blank]
+    seen = replace(blank, value=0.0, low=0.0, high=0.0, not_observed="")
+    if estimator == "E2":
+        return _by_length(seen, tracks, zone, look.sun_deg)
+    of_class = inside.of(cls)
+    rates, note = calibration_for(calibration, cls, look.gsd_m)
+    value, low, high = corrected_count(len(of_class), rates, float(of_class.scores.mean()) if len(of_class) else None)
+    return [replace(seen, value=value, low=low, high=high, raw=len(of_class), note=note)]
+
+
+def _blank(look: LookView, zone: Zone, cls: str, share: float, estimator: str, refusal: str) -> Estimate:
+    """What an estimate is before it has a value."""
+    return Estimate(
         site=look.site,
         zone=zone.id,
         zone_version=zone.version,
-        cls="pile_teu" if estimator == "E4" else cls,
-        unit="TEU" if estimator == "E4" else "count",
+        cls=cls,
         time=look.time,
         value=None,
         low=None,
@@ -129,29 +149,10 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
         exposure=share,
         estimator=estimator,
         not_observed=refusal or "not yet estimated",
+        interval_only=not refusal and share < INTERVAL_ONLY_BELOW,
         scene_ids=look.scene_ids,
         gsd_m=look.gsd_m,
     )
-    if refusal:
-        return [blank]
-    of_class = inside.of(cls)
-    seen = replace(
-        blank,
-        value=0.0,
-        low=0.0,
-        high=0.0,
-        not_observed="",
-        interval_only=share < INTERVAL_ONLY_BELOW,
-        raw=len(of_class),
-    )
-    if estimator == "E2":
-        return _by_length(replace(seen, raw=None), tracks, zone, look.sun_deg)
-    if estimator == "E4":
-        assert not isinstance(pile, str)
-        return [_by_pile(replace(seen, raw=None), pile, look.sun_deg)]
-    rates, note = calibration_for(calibration, cls, look.gsd_m)
-    value, low, high = corrected_count(len(of_class), rates, float(of_class.scores.mean()) if len(of_class) else None)
-    return [replace(seen, value=value, low=low, high=high, note=note)]
 
 
 def choose_estimator(cls: str, gsd_m: float) -> tuple[str, str]:
@@ -167,15 +168,15 @@ def choose_estimator(cls: str, gsd_m: float) -> tuple[str, str]:
     elif cls == "railcar":
         estimator, limit = ("E1", LENGTH_GSD_M) if gsd_m <= COUNT_GSD_M else ("E2", LENGTH_GSD_M)
     else:
-        estimator, limit = ("E1", PILE_GSD_M) if gsd_m <= COUNT_GSD_M else ("E4", PILE_GSD_M)
+        estimator, limit = "E1", COUNT_GSD_M
     if gsd_m <= limit:
         return estimator, ""
     return estimator, f"{cls}s cannot be told at {gsd_m:.2g} m per pixel (limit {limit:g} m)"
 
 
 def measured_as_pile(zone: Zone, gsd_m: float) -> bool:
-    """Whether the boxes of a zone are measured as one pile at a GSD (E4)."""
-    return zone.kind in PILE_KINDS and "container" in zone.classes and choose_estimator("container", gsd_m) == ("E4", "")
+    """Whether the boxes of a zone, too coarse to be counted, are measured as one pile (E4)."""
+    return zone.kind in PILE_KINDS and "container" in zone.classes and COUNT_GSD_M < gsd_m <= PILE_GSD_M
 
 
 def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) -> tuple[Calibration, str]:
@@ -193,15 +194,40 @@ def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) 
     )
 
 
-def _by_pile(seen: Estimate, pile: PileLook | None, sun_deg: float | None) -> Estimate:
+def corrected_count(raw: int, rates: Calibration, score: float | None = None) -> tuple[float, float, float]:
+    """E1: ``N = n P / R`` with its 90 % interval (METHOD 5), corrected by the mean `score` of the `raw` boxes.
+
+    ``Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2 + s^2)``: chance within the scene, the number of
+    labelled objects behind P and R, and the spread s of the count between scenes. The upper end is never below the number that would
+    be missed altogether with probability 5 %.
+
+    >>> [round(v) for v in corrected_count(73, Calibration("railcar", 0.3, 0.8, 0.96, 0.96, 156))]
+    [73, 68, 78]
+    """
+    precision, recall = max(rates.precision, 0.01), max(rates.recall, 0.01)
+    value = raw * precision / recall
+    if score is not None:
+        value *= exp(-rates.score_slope * (score - rates.score_mean) * raw / (raw + PRIOR_BOXES))
+    measured = ((1 - recall) / recall + (1 - precision) / precision) / max(rates.n, 1)
+    from_rates = measured + rates.scene_sd**2 if rates.n > 0 else 2 * UNKNOWN_RATE_SD**2
+    variance = value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
+    half = Z90 * sqrt(variance)
+    missed = log(0.05) / log(1 - recall) if recall < 1 else 0.0  # (1 - R)^N = 5 %
+    return value, max(0.0, value - half), max(value + half, missed)
+
+
+def _by_pile(look: LookView, zone: Zone) -> Estimate:
     """E4: twenty-foot units of the largest pile; a zone where nothing stands out holds less than the smallest pile."""
-    assert seen.gsd_m is not None
+    pile, (share, _) = look.piles[zone.key], look.exposure[zone.key]
+    blank = replace(_blank(look, zone, "pile_teu", share, "E4", pile if isinstance(pile, str) else ""), unit="TEU")
+    if isinstance(pile, str):
+        return blank
     if pile is None:
-        return replace(seen, high=SMALLEST_M2 / SLOT_M2 * USUAL_TIERS[0])
-    assert sun_deg is not None
-    found = from_block(pile.length_m, pile.width_m, pile.height_m, seen.gsd_m, sun_deg)
+        return replace(blank, value=0.0, low=0.0, high=SMALLEST_M2 / SLOT_M2 * USUAL_TIERS[0], not_observed="")
+    assert look.sun_deg is not None
+    found = from_block(pile.length_m, pile.width_m, pile.height_m, look.gsd_m, look.sun_deg)
     note = f"the largest pile, taken as one block: {pile.length_m:.0f} x {pile.width_m:.0f} m, {found.tiers:.1f} boxes high"
-    return replace(seen, value=found.value, low=found.low, high=found.high, note=note)
+    return replace(blank, value=found.value, low=found.low, high=found.high, not_observed="", note=note)
 
 
 def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone, sun_deg: float | None) -> list[Estimate]:

@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from models import Detections
 from models import boxes as ob
-from models.counting import Calibration
+from models.calibration import Calibration
 from pipeline.activity.estimate import LookView, estimate_zones, in_zone
 from pipeline.activity.occupied import union
 from pipeline.activity.records import Estimate

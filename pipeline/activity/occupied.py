@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,8 @@ from shapely.geometry.base import BaseGeometry
 
 from models.occupancy import STEP_M, occupied, unroll
 from pipeline.activity.lengths import join
-from pipeline.grid import Window
 from pipeline.imagery.observed import Observed, Unseen
-from pipeline.imagery.scene import Scene, Tile
+from pipeline.imagery.scene import Tile
 
 F64 = NDArray[np.float64]
 
@@ -42,14 +40,6 @@ class TrackLook:
         at = np.flatnonzero((self.chance >= 0.5) & self.seen)
         spans = join([(i * STEP_M, (i + 1) * STEP_M) for i in at.tolist()])
         return [(round(a / STEP_M), round(b / STEP_M)) for a, b in spans if b - a >= MIN_STRING_M]
-
-
-def window_along(lines: BaseGeometry, scene: Scene) -> Window:
-    """The part of a scene that holds its tracks and `REACH_M` beside them; empty where none lies in it."""
-    x0, y0, x1, y1 = lines.bounds
-    reach = REACH_M / scene.gsd_m
-    wanted = Window(floor(x0 - reach), floor(y0 - reach), ceil(x1 + reach), ceil(y1 + reach))
-    return wanted.intersect(scene.grid.window)
 
 
 def hidden(tile: Tile, observed: Observed) -> Tile:

@@ -1,5 +1,7 @@
 """Where a scene lies, and where a site lies in it. Geometry is reprojected, pixels never."""
 
+from math import ceil, floor
+
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -8,7 +10,7 @@ from shapely import transform as map_coordinates
 from shapely.geometry import box, mapping, shape
 from shapely.geometry.base import BaseGeometry
 
-from pipeline.grid import Grid
+from pipeline.grid import Grid, Window
 from pipeline.imagery.scene import Scene
 from pipeline.site import PIXEL_CRS, Site
 
@@ -102,6 +104,13 @@ def to_scene_pixels(geometry: BaseGeometry, site: Site, scene: Scene) -> BaseGeo
     if scene.grid.crs is None:
         return geometry
     return map_coordinates(geometry, lambda xy: scene.grid.to_pixel(np.asarray(xy, np.float64)))
+
+
+def window_around(geometry: BaseGeometry, scene: Scene, reach_m: float) -> Window:
+    """The part of a scene that holds a geometry in its pixels, and `reach_m` metres beside it; empty where none lies in it."""
+    x0, y0, x1, y1 = geometry.bounds
+    reach = reach_m / scene.gsd_m
+    return Window(floor(x0 - reach), floor(y0 - reach), ceil(x1 + reach), ceil(y1 + reach)).intersect(scene.grid.window)
 
 
 def sees(site: Site, scene: Scene) -> bool:

@@ -40,11 +40,8 @@ def _cell(case: Case) -> tuple[Image.Image, str]:
     zoom = SIDE / max(picture.size)
     picture = picture.resize((round(picture.width * zoom), round(picture.height * zoom)), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
-    on, counts = case.matches()
-    right = counts & (on >= 0)
-    right[right] = case.found.classes[right] == case.classes[on[right]]
-    missed = np.setdiff1d(np.flatnonzero(case.asked), on[right])
-    marks = [(case.boxes[missed], MISSED, 3), (case.found.boxes[counts & ~right], FALSE, 2), (case.found.boxes[right], HIT, 1)]
+    right, false, missed = case.verdict()
+    marks = [(case.boxes[missed], MISSED, 3), (case.found.boxes[false], FALSE, 2), (case.found.boxes[right], HIT, 1)]
     for boxes, colour, width in marks:
         for ring in ob.corners(boxes) * zoom:
             points = [(float(px), float(py)) for px, py in ring]
@@ -52,4 +49,4 @@ def _cell(case: Case) -> tuple[Image.Image, str]:
             if colour == FALSE:
                 draw.line([points[0], points[2]], fill=colour, width=1)
                 draw.line([points[1], points[3]], fill=colour, width=1)
-    return picture, f"{int(right.sum())} found, {len(missed)} missed, {int((counts & ~right).sum())} false"
+    return picture, f"{int(right.sum())} found, {len(missed)} missed, {int(false.sum())} false"

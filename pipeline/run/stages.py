@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from models.card import find
 from pipeline.activity.estimate import COUNT_GSD_M, LENGTH_GSD_M, LookView, measured_as_pile
 from pipeline.activity.judge import judge
 from pipeline.activity.merge import estimate_look
-from pipeline.activity.occupied import TrackLook, hidden, look_along, window_along
+from pipeline.activity.occupied import REACH_M, TrackLook, hidden, look_along
 from pipeline.activity.pile_look import PileLook, look_at_pile
 from pipeline.activity.records import Estimate
 from pipeline.change.objects import counts
@@ -25,10 +24,9 @@ from pipeline.change.register import IDENTITY, register
 from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings
 from pipeline.detection.scene import SceneDetections, detect_scene
 from pipeline.errors import ModelError
-from pipeline.grid import Window
 from pipeline.imagery.clouds import observe
 from pipeline.imagery.observed import Observed, exposure
-from pipeline.imagery.place import shifted, slants, to_scene_pixels
+from pipeline.imagery.place import shifted, slants, to_scene_pixels, window_around
 from pipeline.imagery.scene import Scene
 from pipeline.imagery.tiles import read, read_decimated
 from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
@@ -60,7 +58,7 @@ STAGES = {
         Stage("observe", 2, (), "masking what cannot be seen"),
         Stage("detect", 4, (), "finding objects"),
         Stage("align", 4, (), "registering looks to the site's frame"),
-        Stage("estimate", 4, ("observe", "detect", "align"), "counting by zone"),
+        Stage("estimate", 5, ("observe", "detect", "align"), "counting by zone"),
         Stage("compare", 8, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
         Stage("draw", 3, ("observe", "detect", "align", "estimate"), "drawing overlays"),
@@ -174,7 +172,7 @@ def _tracks(
     named = {z.key: shape(z.centre_lines) for z in zones if z.centre_lines is not None}
     found = {}
     for key, lines in placed(named, site, scene, reference, align).items() if named else ():
-        tile = read(scene, window_along(lines, scene))
+        tile = read(scene, window_around(lines, scene, REACH_M))
         found[key] = look_along(hidden(tile, observed), lines, scene.gsd_m)
     return found
 
@@ -187,8 +185,7 @@ def _pile(outline: BaseGeometry, scene: Scene, observed: Observed) -> PileLook |
     x0, y0, x1, y1 = outline.bounds
     if max(x1 - x0, y1 - y0) * scene.gsd_m > WIDEST_M:
         return f"the zone is wider than {WIDEST_M:g} m: draw it around one pile"
-    reach = SHADOW_M / scene.gsd_m
-    window = Window(floor(x0 - reach), floor(y0 - reach), ceil(x1 + reach), ceil(y1 + reach)).intersect(scene.grid.window)
+    window = window_around(outline, scene, SHADOW_M)
     tile = hidden(read(scene, window), observed)
     if not tile.valid.all():
         return "a part of the zone or of the ground around it could not be seen"

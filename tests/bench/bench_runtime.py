@@ -15,7 +15,7 @@ import numpy as np
 
 import models
 from models import CLASSES, Detector
-from models.evaluate import MATCH_IOU, RENDER_GSDS, RENDERS, Score, score
+from models.evaluate import MATCH_IOU, RENDER_GSDS, RENDERS, WHOLE, Score, score
 from models.quantise import TOLERANCE
 from models.render import Chip, render_chip
 from models.structure import detect
@@ -53,8 +53,8 @@ def speed(heads_: dict[str, Detector], chip: Chip, rounds: int) -> None:
 
 
 def on_chips(head: Detector, name: str, chips: list[Chip]) -> Score:
-    """Objects of which at least 40 % is in the frame, as in `models.evaluate`."""
-    truth = [c.boxes[(c.classes == CLASSES.index(name)) & (c.visible >= 0.4)] for c in chips]
+    """Objects that are whole enough, as in `models.evaluate`."""
+    truth = [c.boxes[(c.classes == CLASSES.index(name)) & (c.visible >= WHOLE)] for c in chips]
     return score([detect(head, c.pixels, c.valid).of(name) for c in chips], truth, MATCH_IOU)
 
 

@@ -54,12 +54,8 @@ def pile_chip(seed: int) -> PileChip:
         at += BOX_M[s] + gap_u
     palette = rng.permutation(len(FLEET))[: rng.integers(1, len(FLEET))]
     placed = [(rectangle(*centre, length, CONTAINER_WIDTH, theta), high * TIER_M) for high, centre, length, _ in stacks]
-    c.shadows(placed)
-    for level in range(1, tiers + 1):
-        first = len(c.labels)
-        for high, centre, length, _ in stacks:
-            if high == level:
-                stack(c, centre, theta, length, vary(rng, FLEET[palette[rng.integers(len(palette))]], 0.14), 0.0, high, TIER_M)
-        c.shadows(placed, [outline for outline, _, _ in c.labels[first:]], level * TIER_M)
+    for i in c.rising(placed):
+        high, centre, length, _ = stacks[i]
+        stack(c, centre, theta, length, vary(rng, FLEET[palette[rng.integers(len(palette))]], 0.14), 0.0, high, TIER_M)
     pixels = sense(c.image, rng, float(rng.uniform(1.0, 1.3))).transpose(2, 0, 1)
     return PileChip(np.ascontiguousarray(pixels), c.light, sum(h * t for h, _, _, t in stacks), tiers, span * depth)

@@ -1,17 +1,11 @@
-"""From boxes to a count: what precision, recall and the detector's own confidence say of the number of objects (METHOD 5, E1)."""
+"""How well a head counts: precision, recall, and what its own confidence says of what it missed, measured on scenes (METHOD 5, E1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, log, sqrt
+from math import log, sqrt
 from statistics import NormalDist
 
 import numpy as np
-
-_Z90 = NormalDist().inv_cdf(0.95)
-
-UNKNOWN_RATE_SD = 0.15
-"""Standard deviation given to precision and recall where they were never measured. Ours: the published range of recall, 0.74 to
-0.96 (METHOD 8, R28), lies within it around one."""
 
 PRIOR_BOXES = 5
 """Boxes of the mean score that a scene's own mean is drawn towards: the confidence of three boxes says little about a scene."""
@@ -47,10 +41,6 @@ class Calibration:
     score_slope: float = 0.0
 
 
-ANY_CALIBRATION = Calibration("", 0.0, 100.0, 1.0, 1.0, 0)
-"""Stands in where nothing was measured: the raw count, with `UNKNOWN_RATE_SD`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Counted:
     """One scene that was measured: boxes, those that hit, objects, mean score of the boxes."""
@@ -59,28 +49,6 @@ class Counted:
     hits: int
     objects: int
     score: float
-
-
-def corrected_count(raw: int, rates: Calibration, score: float | None = None) -> tuple[float, float, float]:
-    """``N = n P / R`` with its 90 % interval (METHOD 5, E1), corrected by the mean `score` of the `raw` boxes.
-
-    ``Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2 + s^2)``: chance within the scene, the number of
-    labelled objects behind P and R, and the spread s of the count between scenes. The upper end is never below the number that would
-    be missed altogether with probability 5 %.
-
-    >>> [round(v) for v in corrected_count(73, Calibration("railcar", 0.3, 0.8, 0.96, 0.96, 156))]
-    [73, 68, 78]
-    """
-    precision, recall = max(rates.precision, 0.01), max(rates.recall, 0.01)
-    value = raw * precision / recall
-    if score is not None and raw:
-        value *= exp(-rates.score_slope * (score - rates.score_mean) * raw / (raw + PRIOR_BOXES))
-    measured = ((1 - recall) / recall + (1 - precision) / precision) / max(rates.n, 1)
-    from_rates = measured + rates.scene_sd**2 if rates.n > 0 else 2 * UNKNOWN_RATE_SD**2
-    variance = value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
-    half = _Z90 * sqrt(variance)
-    missed = log(0.05) / log(1 - recall) if recall < 1 else 0.0  # (1 - R)^N = 5 %
-    return value, max(0.0, value - half), max(value + half, missed)
 
 
 def fit(cls: str, gsd_low: float, gsd_high: float, scenes: Sequence[Counted]) -> Calibration:
@@ -102,6 +70,6 @@ def fit(cls: str, gsd_low: float, gsd_high: float, scenes: Sequence[Counted]) ->
     if slope < 2 * doubt:
         slope, left = 0.0, error
     # a few scenes go badly wrong: the spread is also to hold nine in ten of them
-    tail = float(np.quantile(np.abs(left), 0.9)) / _Z90
+    tail = float(np.quantile(np.abs(left), 0.9)) / NormalDist().inv_cdf(0.95)
     spread = sqrt(max(0.0, max(float((left**2).mean()), tail**2) - float(chance.mean())))
     return replace(plain, scene_sd=round(spread, 4), score_mean=round(mean, 4), score_slope=round(slope, 3))
