@@ -160,8 +160,8 @@ def evaluate(model: str, imagery: Path, worst: int = 0) -> tuple[dict[str, Any],
     """Score every head of a model.
 
     Returns:
-        ``rows`` (set, class, gsd_m, objects, found, precision, recall, ap, count_error), ``confusion`` (set, gsd_m, labelled, called,
-        number) and ``skipped`` (sets that are absent); and the `worst` pictures, those with most errors first.
+        ``rows`` as of `row`, ``confusion`` (set, gsd_m, labelled, called, number) and ``skipped`` (sets that are absent); and the
+        `worst` pictures, those with most errors first.
     """
     rows: list[dict[str, Any]] = []
     mixed: list[dict[str, Any]] = []
@@ -173,19 +173,34 @@ def evaluate(model: str, imagery: Path, worst: int = 0) -> tuple[dict[str, Any],
         skipped.append(f"{path}: absent")
     for head in heads:
         for where, name, gsd, cases in _sets(head, path):
-            found, truth = zip(*(case.of(name) for case in cases), strict=True)
-            rows.append(row(where, name, gsd, score(found, truth)))
+            rows.append(row(where, name, gsd, [case.of(name) for case in cases]))
             mixed += [{"set": where, "gsd_m": gsd, **entry} for entry in confusion(cases)]
             bad = sorted([*bad, *cases], key=lambda case: -case.errors)[:worst]
     models = [{"name": h.name, "sha256": h.sha256} for h in heads]
     return {"model": models, "rows": rows, "confusion": mixed, "skipped": skipped}, bad
 
 
-def row(where: str, name: str, gsd: float, s: Score) -> dict[str, Any]:
-    """One line of the table of figures."""
-    error = (s.found - s.objects) / max(s.objects, 1)
-    values = {"objects": s.objects, "found": s.found, "precision": s.precision, "recall": s.recall, "ap": s.ap, "count_error": error}
-    return {"set": where, "class": name, "gsd_m": gsd, **{k: round(v, 4) for k, v in values.items()}}
+def row(where: str, name: str, gsd: float, pictures: Sequence[tuple[Detections, NDArray[np.float64]]]) -> dict[str, Any]:
+    """One line of the table of figures, of the detections and objects of one class in the pictures of a set.
+
+    Returns:
+        set, class, gsd_m, objects, found; precision, recall and ap at `MATCH_IOU`, ap50 at an oriented IoU of 0.5; count_error of
+        the sum, and mape over pictures with objects, relative; counts, per picture the objects, the boxes and their mean score.
+    """
+    found, truth = zip(*pictures, strict=True)
+    s = score(found, truth)
+    counts = [[len(t), len(f), round(float(f.scores.mean()), 4) if len(f) else 0.0] for f, t in pictures]
+    errors = [abs(f - t) / t for t, f, _ in counts if t]
+    figures = {
+        "precision": s.precision,
+        "recall": s.recall,
+        "ap": s.ap,
+        "ap50": score(found, truth, 0.5).ap,
+        "count_error": (s.found - s.objects) / max(s.objects, 1),
+        "mape": float(np.mean(errors)) if errors else 0.0,
+    }
+    rounded = {key: round(value, 4) for key, value in figures.items()}
+    return {"set": where, "class": name, "gsd_m": gsd, "objects": s.objects, "found": s.found, **rounded, "counts": counts}
 
 
 def _sets(head: Detector, muttenz: Path) -> Iterator[tuple[str, str, float, list[Case]]]:

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from models import boxes as ob
 from models.datasets.real import Picture, read_picture
 from models.detector import CLASSES, Detections, Detector, load
-from models.evaluate import MATCH_IOU, Score, at_gsd, row, score
+from models.evaluate import MATCH_IOU, Case, at_gsd, row
 from models.structure import detect
 
 TRAINED_ON = {"long-beach/scene_a.tif", "sf_bay/scene_1.jpg", "sf_bay/scene_4.jpg"}
@@ -30,10 +30,11 @@ def label_files(folder: Path) -> list[Path]:
     return [p for p in files if json.loads(p.read_text(encoding="utf-8"))["image"] not in TRAINED_ON]
 
 
-def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows as in `models.evaluate.evaluate`, one per label file and class, and what was left out."""
+def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, Any]], list[str], list[Case]]:
+    """Rows as in `models.evaluate.evaluate`, one per label file and class; what was left out; and every label file as a case."""
     rows: list[dict[str, Any]] = []
     skipped: list[str] = []
+    cases: list[Case] = []
     for head in load(model):
         for judge in (_planetscope, _sentinel2) if "vessel" in head.classes else ():
             found = judge(head, imagery)
@@ -42,24 +43,25 @@ def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, A
             else:
                 rows.append(found)
         for path in label_files(labels):
-            result = judge_file(head, path, imagery)
-            if isinstance(result, str):
-                skipped.append(result)
-            elif result is not None:
-                rows += [row(path.stem, name, gsd, found) for name, (found, gsd) in result.items()]
-    return rows, skipped
+            case = judge_file(head, path, imagery)
+            if isinstance(case, str):
+                skipped.append(case)
+            elif case is not None:
+                rows += [row(case.where, CLASSES[i], case.gsd_m, [case.of(CLASSES[i])]) for i in np.unique(case.classes)]
+                cases.append(case)
+    return rows, skipped, cases
 
 
-def judge_file(head: Detector, path: Path, imagery: Path) -> dict[str, tuple[Score, float]] | str | None:
-    """Score one label file.
+def judge_file(head: Detector, path: Path, imagery: Path) -> Case | str | None:
+    """Hold a head against one label file.
 
     Returns:
-        Per class of the head: the score and the GSD; a sentence when the image is absent or another one; None when the file holds
-        no object of the head's classes.
+        What was read for certain beside what was found there; a sentence when the image is absent or another one; None when the
+        file holds no object of the head's classes.
     """
     labels = json.loads(path.read_text(encoding="utf-8"))
     image = imagery / labels["image"]
-    wanted = {f["properties"]["class"] for f in labels["features"]} & set(head.classes)
+    wanted = sorted({f["properties"]["class"] for f in labels["features"]} & set(head.classes))
     if not wanted or not head.gsd.accepts(labels["gsd_m"]):
         return None
     if not image.exists():
@@ -69,7 +71,11 @@ def judge_file(head: Detector, path: Path, imagery: Path) -> dict[str, tuple[Sco
     picture = read_picture(image, None, labels["gsd_m"])
     pixels, zoom = at_gsd(picture, labels["gsd_m"], head.gsd.working_m)
     found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).moved(0, 0, 1 / zoom)
-    return {name: (_score(found.of(name), labels["features"], name), labels["gsd_m"]) for name in sorted(wanted)}
+    judged = [_judged(found.of(name), labels["features"], name) for name in wanted]
+    boxes = np.concatenate([sure for _, sure in judged])
+    classes = np.repeat([CLASSES.index(name) for name in wanted], [len(sure) for _, sure in judged]).astype(np.uint8)
+    every = Detections.concat([part for part, _ in judged]).moved(0, 0, zoom)
+    return Case(path.stem, labels["gsd_m"], pixels, every, boxes * (zoom, zoom, zoom, zoom, 1), classes, np.ones(len(boxes), np.bool_))
 
 
 LONG_HULL_M = 80.0
@@ -133,10 +139,11 @@ def _recall_row(where: str, gsd: float, found: list[NDArray[np.float64]], truth:
         hits += int(inside[linear_sum_assignment(inside, maximize=True)].sum())
     objects = sum(len(labels) for labels in truth)
     values = {"objects": objects, "found": sum(len(b) for b in found), "precision": None, "recall": round(hits / max(objects, 1), 4)}
-    return {"set": where, "class": "vessel", "gsd_m": gsd, **values, "ap": None, "count_error": None}
+    return {"set": where, "class": "vessel", "gsd_m": gsd, **values, **dict.fromkeys(("ap", "ap50", "count_error", "mape"))}
 
 
-def _score(found: Detections, features: list[dict[str, Any]], name: str) -> Score:
+def _judged(found: Detections, features: list[dict[str, Any]], name: str) -> tuple[Detections, NDArray[np.float64]]:
+    """Detections of one class that count, and the objects that are asked for, both in pixels of the picture."""
     patches, ignored = (_polygons(features, kind) for kind in ("patch", "ignore"))
     sure, unsure = (_boxes(features, name, certain=c) for c in (True, False))
     keep = np.ones(len(found), np.bool_)
@@ -149,7 +156,7 @@ def _score(found: Detections, features: list[dict[str, Any]], name: str) -> Scor
         keep &= ~shapely.contains(shapely.union_all(ignored), points)
     doubtful = ob.iou_matrix(found.boxes, unsure).max(axis=1, initial=0) >= MATCH_IOU
     certain = ob.iou_matrix(found.boxes, sure).max(axis=1, initial=0) >= MATCH_IOU
-    return score([found.take(keep & (certain | ~doubtful))], [sure])
+    return found.take(keep & (certain | ~doubtful)), sure
 
 
 def _polygons(features: list[dict[str, Any]], kind: str) -> list[shapely.Polygon]:

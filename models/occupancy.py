@@ -72,22 +72,26 @@ def unroll(pixels: F32, valid: NDArray[np.bool_], line: F64, gsd_m: float) -> Un
     return Unrolled(np.ascontiguousarray(values.transpose(0, 2, 1).reshape(-1, len(at))), core)
 
 
-def normalised(tracks: Sequence[Unrolled]) -> list[F32]:
-    """(C, N) values of each track less the scene's median, over its spread: haze, tone curve and season leave little behind."""
+def normalised(tracks: Sequence[Unrolled]) -> tuple[list[F32], float]:
+    """(C, N) values of each track less the scene's median, over its spread: haze, tone curve and season leave little behind.
+
+    The second result is the logarithm of that spread over the median: bare tracks are stretched far, and the network is told so.
+    """
     seen = [t.values[:, t.valid].reshape(2 * REACH + 1, 3, -1) for t in tracks if t.valid.any()]
     if not seen:
-        return [np.zeros_like(t.values) for t in tracks]
+        return [np.zeros_like(t.values) for t in tracks], 0.0
     every = np.concatenate([s.transpose(1, 0, 2).reshape(3, -1) for s in seen], axis=1)
     low, middle, high = np.percentile(every, (16, 50, 84), axis=1)
     spread = max(float((high - low).mean()) / 2, 1e-6)  # one for all bands: colour is the difference of bands
     shift = np.tile(middle, 2 * REACH + 1)[:, None]
-    return [np.clip((t.values - shift) / spread, -6, 6).astype(np.float32) * t.valid for t in tracks]
+    contrast = float(np.log(spread / max(float(middle.mean()), 1e-6)))
+    return [np.clip((t.values - shift) / spread, -6, 6).astype(np.float32) * t.valid for t in tracks], contrast
 
 
 def occupied(tracks: Sequence[Unrolled], gsd_m: float, weights: Path = WEIGHTS) -> list[F64]:
     """(N,) probability per step of each track that a string of cars stands there; 0 where it could not be seen."""
-    layers = _load(weights)
-    return [_network(x, gsd_m, layers) * t.valid for x, t in zip(normalised(tracks), tracks, strict=True)]
+    layers, (values, contrast) = _load(weights), normalised(tracks)
+    return [_network(x, gsd_m, contrast, layers) * t.valid for x, t in zip(values, tracks, strict=True)]
 
 
 @lru_cache(maxsize=2)
@@ -96,9 +100,10 @@ def _load(weights: Path) -> tuple[tuple[F32, F32], ...]:
     return tuple((stored[f"{i}.weight"], stored[f"{i}.bias"]) for i in range(len(DILATIONS) + 1))
 
 
-def _network(x: F32, gsd_m: float, layers: Sequence[tuple[F32, F32]]) -> F64:
-    """Forward pass of (C, N) values; the GSD is one more input, as its logarithm."""
-    x = np.concatenate([x, np.full((1, x.shape[1]), np.log(gsd_m / 2), np.float32)])
+def _network(x: F32, gsd_m: float, contrast: float, layers: Sequence[tuple[F32, F32]]) -> F64:
+    """Forward pass of (C, N) values; GSD and contrast of the scene are two more inputs, as logarithms."""
+    scene = np.array([[np.log(gsd_m / 2)], [contrast]], np.float32)
+    x = np.concatenate([x, np.repeat(scene, x.shape[1], axis=1)])
     for (weight, bias), dilation in zip(layers, (*DILATIONS, 1), strict=True):
         last = weight.shape[2] == 1
         x = _convolve(x, weight, dilation) + bias[:, None]

@@ -1,6 +1,7 @@
 """From trained weights to a head that ships: weights and card under one name, then its measured figures."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -57,12 +58,8 @@ def publish_head(recipe: Recipe, weights: Path, folder: Path, seconds: float | N
     return path
 
 
-def calibrate(card: Path, scores: dict[str, Any]) -> None:
-    """Write figures and calibration into a card.
-
-    The figures are those of `models.evaluate.evaluate`. The calibration is of other scenes, which judge nothing: each GSD speaks for
-    the bin up to half way to its neighbours.
-    """
+def calibrate(card: Path) -> None:
+    """Write the calibration into a card, of scenes that judge nothing; each GSD speaks for the bin half way to its neighbours."""
     data = yaml.safe_load(card.read_text(encoding="utf-8"))
     (head,) = load(str(card.with_suffix(".safetensors")))
     bins = []
@@ -73,7 +70,13 @@ def calibrate(card: Path, scores: dict[str, Any]) -> None:
             counted = [count_scene(head, name, gsd, k) for k in range(SCENES[name])]
             bins.append(asdict(fit(name, round(low, 3), round(high, 3), counted)))
     data["calibration"] = bins
-    data["figures"] = [r for r in scores["rows"] if r["class"] in data["classes"]]
+    card.write_text(yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")
+
+
+def record(card: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write figures, rows of `models.evaluate.evaluate`, into a card; the counts of single pictures stay out."""
+    data = yaml.safe_load(card.read_text(encoding="utf-8"))
+    data["figures"] = [{k: v for k, v in r.items() if k != "counts"} for r in rows if r["class"] in data["classes"]]
     card.write_text(yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")
 
 

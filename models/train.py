@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,7 @@ class Chips(IterableDataset[tuple[Tensor, ...]]):
         worker = get_worker_info()
         rng = np.random.default_rng((self.recipe.seed, self.first_step, worker.id if worker else 0))
         paths = sorted(p for p in self.pool.glob("*.npz") if ".part" not in p.name)
-        chips = [read_chip(p) for p in paths]
-        for chip in chips:  # bytes in memory, floats on demand: a pool of thousands fits
-            object.__setattr__(chip, "pixels", np.round(chip.pixels * 255).astype(np.uint8))
+        chips = [_in_bytes(read_chip(p)) for p in paths]
         pictures, weights = self._pictures()
         while True:
             if pictures and rng.random() < self.recipe.real_share:
@@ -142,6 +140,11 @@ class Chips(IterableDataset[tuple[Tensor, ...]]):
         t = encode(boxes[mine], classes, subtypes, chip.visible[mine], valid, len(index))
         arrays = (pixels * valid, t.heat, t.box, t.weight, t.subtype, t.care)
         return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+
+
+def _in_bytes(chip: Chip) -> Chip:
+    """The chip with 8-bit pixels: floats come on demand, so that a pool of thousands fits in memory."""
+    return replace(chip, pixels=np.round(chip.pixels * 255).astype(np.uint8))
 
 
 def _flip(chip: Chip, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,23 +21,24 @@ from models.render.looks import Yard, plan_yard, see_yard
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-FIRST_SEED, YARDS = 4_970_000, 580
+FIRST_SEED, YARDS = 4_970_000, 2000
 CANVAS_GSD_M = 0.6
 LINE_SD_M = 0.5
 """How far a declared centre line lies beside the track, metres."""
 COUPLED_M = 5.0
 """Bodies closer than this are one string (pipeline.activity.lengths.JOIN_GAP_M)."""
-CHANNELS, KERNELS = 32, (7, 5, 5, 5)
-LENGTH, BATCH, STEPS, RATE = 160, 64, 4000, 4e-3
+CHANNELS, KERNELS = 48, (7, 5, 5, 5)
+LENGTH, BATCH, STEPS, RATE = 160, 64, 8000, 4e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One track as the network sees it: (39, N) values, (N,) share of each step that is occupied."""
+    """One track as the network sees it: (39, N) values, (N,) share of each step that is occupied; GSD and contrast of its scene."""
 
     values: NDArray[np.float16]
     occupied: F32
     gsd_m: float
+    contrast: float
 
 
 def thinned(yard: Yard, rng: np.random.Generator) -> Yard:
@@ -107,14 +108,15 @@ def _tracks(seed: int) -> Iterator[Track]:
             starts = found[1] + np.arange(len(rolls[-1].valid)) * STEP_M
             share = [np.clip(np.minimum(starts + STEP_M, b) - np.maximum(starts, a), 0, None) for a, b in strings(yard, track)]
             truth.append(np.asarray(np.sum([np.zeros(len(starts)), *share], axis=0) / STEP_M, np.float32))
-        for values, occupied in zip(normalised(rolls), truth, strict=True):
-            yield Track(values.astype(np.float16), occupied, gsd_m)
+        tracks, contrast = normalised(rolls)
+        for values, occupied in zip(tracks, truth, strict=True):
+            yield Track(values.astype(np.float16), occupied, gsd_m, contrast)
 
 
 def network() -> torch.nn.Sequential:
     """The network of `models.occupancy`."""
     layers: list[torch.nn.Module] = []
-    channels = 3 * (2 * REACH + 1) + 1
+    channels = 3 * (2 * REACH + 1) + 2
     for dilation, kernel in zip(DILATIONS, KERNELS, strict=True):
         layers += [
             torch.nn.Conv1d(channels, CHANNELS, kernel, padding=dilation * (kernel // 2), dilation=dilation),
@@ -127,7 +129,7 @@ def network() -> torch.nn.Sequential:
 def _batch(tracks: list[Track], rng: np.random.Generator) -> tuple[F32, F32, F32]:
     """Values, truth and weight; mirrored, turned round, greyed and stretched by chance."""
     channels = 3 * (2 * REACH + 1)
-    x, y, w = np.zeros((BATCH, channels + 1, LENGTH)), np.zeros((BATCH, LENGTH)), np.zeros((BATCH, LENGTH))
+    x, y, w = np.zeros((BATCH, channels + 2, LENGTH)), np.zeros((BATCH, LENGTH)), np.zeros((BATCH, LENGTH))
     for i, which in enumerate(rng.integers(0, len(tracks), BATCH)):
         track = tracks[which]
         values, truth = track.values.astype(np.float32).reshape(2 * REACH + 1, 3, -1), track.occupied
@@ -139,7 +141,8 @@ def _batch(tracks: list[Track], rng: np.random.Generator) -> tuple[F32, F32, F32
             values = np.repeat(values.mean(axis=1, keepdims=True), 3, axis=1)
         start, n = rng.integers(0, max(1, len(truth) - LENGTH + 1)), min(LENGTH, len(truth))
         x[i, :channels, :n] = values.reshape(channels, -1)[:, start : start + n] * rng.uniform(0.7, 1.4)
-        x[i, channels], y[i, :n], w[i, :n] = np.log(track.gsd_m / 2), truth[start : start + n], 1.0
+        x[i, channels], x[i, channels + 1] = np.log(track.gsd_m / 2), track.contrast
+        y[i, :n], w[i, :n] = truth[start : start + n], 1.0
     return x.astype(np.float32), y.astype(np.float32), w.astype(np.float32)
 
 

@@ -21,6 +21,7 @@ KINDS: dict[str, Callable[[Canvas], None]] = {
     "rail_yard": scenes.rail_yard,
     "terminal": terminals.terminal,
     "quay": terminals.quay,
+    "storage": terminals.storage,
     "negative": decoys.negative,
     "street": decoys.street,
     "harbour": port.harbour,

@@ -180,3 +180,64 @@ def _ship_to_shore(c: Canvas, at: F64, along: F64, out: F64, theta: float, apron
     _truss(c, at + out * (reach - length / 2), length, rng.uniform(2.0, 4.5), theta + np.pi / 2, high)
     house = rectangle_at(at - out * gauge * 0.9, rng.uniform(8, 14), rng.uniform(5, 9), theta) + c.light.lean * high
     c.fill(house, vary(rng, (0.6, 0.6, 0.58), 0.3))
+
+
+def storage(c: Canvas) -> None:
+    """Boxes in slots of which many stand empty: floor as large as a box between boxes, in sun and in shade, painted out, worn."""
+    rng = c.rng
+    tone = rng.uniform(0.15, 0.65)
+    floor = vary(rng, (tone, tone * rng.uniform(0.94, 1.02), tone * rng.uniform(0.86, 1.02)), 0.05)
+    ground(c, floor)
+    mid, theta = np.array([c.extent_m / 2] * 2), rng.uniform(-np.pi, np.pi)
+    palette = rng.permutation(len(FLEET))[: rng.integers(2, len(FLEET))]
+    high = int(rng.choice([1, 1, 2, 3]))
+    across = -0.75 * c.extent_m
+    while across < 0.75 * c.extent_m:
+        rows, pitch, along = (
+            int(rng.integers(1, 9)),
+            CONTAINER_WIDTH + float(rng.choice([rng.uniform(0.05, 0.5), rng.uniform(0.5, 2.5)])),
+            -0.75 * c.extent_m,
+        )
+        while along < 0.75 * c.extent_m:
+            turn = theta + (np.pi / 2 if rng.random() < 0.1 else 0.0)
+            at = mid + np.array([np.cos(theta), np.sin(theta)]) * along + np.array([-np.sin(theta), np.cos(theta)]) * across
+            along += _slots(c, at, turn, rows, pitch, palette, high, floor) + rng.uniform(0.3, 25)
+        across += rows * pitch + rng.uniform(3, 25)
+    if rng.random() < 0.3:
+        _cranes(c, theta)
+
+
+def _slots(
+    c: Canvas, origin: F64, theta: float, rows: int, pitch: float, palette: NDArray[np.int64], high: int, floor: Colour
+) -> float:
+    """A block of slots of one length, taken at random; returns its length, metres. Paint or a worn patch marks some free ones."""
+    rng = c.rng
+    u, v = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    length, height = CONTAINER_SIZES[rng.choice(5, p=[0.06, 0.3, 0.3, 0.3, 0.04])]
+    bays, taken, step = int(rng.integers(1, 10)), rng.uniform(0.1, 0.9), length + rng.uniform(0.1, 1.2)
+    painted, worn = rng.random() < 0.25, rng.random() < 0.25
+    stacks = []
+    for bay in range(bays):
+        for row in range(rows):
+            centre = origin + u * (bay + 0.5) * step + v * row * pitch
+            if rng.random() < taken:
+                which = int(palette[rng.integers(len(palette))])
+                stacks.append(
+                    (rectangle_at(centre, length, CONTAINER_WIDTH, theta), height * int(rng.integers(1, high + 1)), centre, which)
+                )
+                continue
+            if worn and rng.random() < 0.5:
+                c.fill(
+                    rectangle_at(centre, length, CONTAINER_WIDTH, theta),
+                    shade(floor, rng.uniform(0.8, 1.15)),
+                    rng.uniform(0.2, 0.6),
+                    grain=0.05,
+                )
+            if painted:
+                outline = rectangle_at(centre, length + 0.2, CONTAINER_WIDTH + 0.2, theta)
+                c.line(np.concatenate([outline, outline[:1]]), 0.15, (0.85, 0.85, 0.8), 0.6)
+    for i in c.rising([(base, top) for base, top, _, _ in stacks]):
+        _, top, centre, which = stacks[i]
+        tilt = theta + rng.normal(0, 0.008)
+        stack(c, centre + rng.normal(0, 0.07, 2), tilt, length, vary(rng, FLEET[which], 0.14), 0.0, round(top / height), height)
+    return bays * step

@@ -6,7 +6,7 @@ The estimator follows the GSD and is named in every number; where none works the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from math import exp, hypot, log, sqrt
+from math import hypot, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from shapely import contains_xy
 from shapely.geometry.base import BaseGeometry
 
 from models import Detections
-from models.calibration import PRIOR_BOXES, Calibration
+from models.calibration import Calibration
 from models.occupancy import STEP_M
+from pipeline.activity.counted import calibration_for, corrected_count
 from pipeline.activity.lengths import CAR_M, END_SD_GSD, FLEET_SD_M, Number, cars_from_strings, misread_sd
-from pipeline.activity.nb import Z90
 from pipeline.activity.occupied import TrackLook, seen_share
 from pipeline.activity.pile_look import SMALLEST_M2, PileLook
 from pipeline.activity.piles import SLOT_M2, USUAL_TIERS, from_block
@@ -45,13 +45,6 @@ PILE_KINDS = ("apron", "storage")
 
 HULL_GSD_M, COARSE_GSD_M = 5.0, 20.0
 """Coarsest GSD of hulls with a length (E5), and of ships as a count (E6); METHOD 5."""
-
-UNKNOWN_RATE_SD = 0.15
-"""Standard deviation given to precision and recall where they were never measured. Ours: the published range of recall, 0.74 to
-0.96 (METHOD 8, R28), lies within it around one."""
-
-ANY_CALIBRATION = Calibration("", 0.0, 100.0, 1.0, 1.0, 0)
-"""Stands in where nothing was measured: the raw count, with `UNKNOWN_RATE_SD`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +121,7 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
         return [blank]
     seen = replace(blank, value=0.0, low=0.0, high=0.0, not_observed="")
     if estimator == "E2":
-        return _by_length(seen, tracks, zone, look.sun_deg)
+        return _by_length(seen, tracks, zone)
     of_class = inside.of(cls)
     rates, note = calibration_for(calibration, cls, look.gsd_m)
     value, low, high = corrected_count(len(of_class), rates, float(of_class.scores.mean()) if len(of_class) else None)
@@ -179,43 +172,6 @@ def measured_as_pile(zone: Zone, gsd_m: float) -> bool:
     return zone.kind in PILE_KINDS and "container" in zone.classes and COUNT_GSD_M < gsd_m <= PILE_GSD_M
 
 
-def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) -> tuple[Calibration, str]:
-    """The bin that holds the GSD; else the nearest bin of the class, or none at all, with a note that says so."""
-    bins = [row for row in calibration if row.cls == cls]
-    for row in bins:
-        if row.gsd_low <= gsd_m <= row.gsd_high:
-            return row, ""
-    if not bins:
-        return ANY_CALIBRATION, f"precision and recall of {cls}s were never measured"
-    nearest = min(bins, key=lambda row: min(abs(log(gsd_m / row.gsd_low)), abs(log(gsd_m / row.gsd_high))))
-    return (
-        nearest,
-        f"precision and recall were measured at {nearest.gsd_low:g} to {nearest.gsd_high:g} m only",
-    )
-
-
-def corrected_count(raw: int, rates: Calibration, score: float | None = None) -> tuple[float, float, float]:
-    """E1: ``N = n P / R`` with its 90 % interval (METHOD 5), corrected by the mean `score` of the `raw` boxes.
-
-    ``Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2 + s^2)``: chance within the scene, the number of
-    labelled objects behind P and R, and the spread s of the count between scenes. The upper end is never below the number that would
-    be missed altogether with probability 5 %.
-
-    >>> [round(v) for v in corrected_count(73, Calibration("railcar", 0.3, 0.8, 0.96, 0.96, 156))]
-    [73, 68, 78]
-    """
-    precision, recall = max(rates.precision, 0.01), max(rates.recall, 0.01)
-    value = raw * precision / recall
-    if score is not None:
-        value *= exp(-rates.score_slope * (score - rates.score_mean) * raw / (raw + PRIOR_BOXES))
-    measured = ((1 - recall) / recall + (1 - precision) / precision) / max(rates.n, 1)
-    from_rates = measured + rates.scene_sd**2 if rates.n > 0 else 2 * UNKNOWN_RATE_SD**2
-    variance = value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
-    half = Z90 * sqrt(variance)
-    missed = log(0.05) / log(1 - recall) if recall < 1 else 0.0  # (1 - R)^N = 5 %
-    return value, max(0.0, value - half), max(value + half, missed)
-
-
 def _by_pile(look: LookView, zone: Zone) -> Estimate:
     """E4: twenty-foot units of the largest pile; a zone where nothing stands out holds less than the smallest pile."""
     pile, (share, _) = look.piles[zone.key], look.exposure[zone.key]
@@ -230,12 +186,11 @@ def _by_pile(look: LookView, zone: Zone) -> Estimate:
     return replace(blank, value=found.value, low=found.low, high=found.high, not_observed="", note=note)
 
 
-def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone, sun_deg: float | None) -> list[Estimate]:
+def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone) -> list[Estimate]:
     """E2: metres of occupied track, and the cars they make."""
     assert seen.gsd_m is not None
     lengths = [(end - start) * STEP_M for track in tracks for start, end in track.strings()]
-    track_m = sum(int(track.seen.sum()) for track in tracks) * STEP_M
-    misread = misread_sd(sum(lengths), track_m, seen.gsd_m, sun_deg)
+    misread = misread_sd(sum(track.doubt_m for track in tracks))
     ends = sqrt(2 * len(lengths)) * END_SD_GSD * seen.gsd_m
     metres = Number(sum(lengths), hypot(misread, ends))
     car_m, car_sd_m = zone.fleet or (CAR_M, FLEET_SD_M)

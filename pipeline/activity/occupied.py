@@ -35,6 +35,11 @@ class TrackLook:
     chance: F64
     seen: NDArray[np.bool_]
 
+    @property
+    def doubt_m(self) -> float:
+        """Metres expected to be taken for the other kind: the chance of the less likely answer, summed over what was seen."""
+        return float(np.minimum(self.chance, 1 - self.chance)[self.seen].sum()) * STEP_M
+
     def strings(self) -> list[tuple[int, int]]:
         """First and last-but-one step of each string; what was not seen belongs to none."""
         at = np.flatnonzero((self.chance >= 0.5) & self.seen)

@@ -26,18 +26,18 @@ def draw_sheet(cases: Sequence[Case]) -> Image.Image:
         x += 50 + draw.textlength(words, font=font(15))
     for k, case in enumerate(cases):
         left, top = 8 + k % COLUMNS * (SIDE + 8), HEAD + k // COLUMNS * (SIDE + TITLE + 8)
-        picture, words = _cell(case)
+        picture, words = draw_case(case, SIDE / max(case.pixels.shape))
         draw.text((left, top), f"{case.where}, {case.gsd_m:g} m", fill=INK, font=font(14))
         draw.text((left, top + 18), words, fill=FAINT, font=font(13))
         out.paste(picture, (left, top + TITLE))
     return out
 
 
-def _cell(case: Case) -> tuple[Image.Image, str]:
+def draw_case(case: Case, zoom: float) -> tuple[Image.Image, str]:
+    """One picture with its marks, `zoom` times its size, and what they come to in words."""
     low, high = np.percentile(case.pixels, (1, 99))
     bright = np.clip((case.pixels - low) / max(high - low, 1e-3), 0, 1) ** 0.85 * 255
     picture = Image.fromarray(bright.transpose(1, 2, 0).astype(np.uint8))
-    zoom = SIDE / max(picture.size)
     picture = picture.resize((round(picture.width * zoom), round(picture.height * zoom)), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
     right, false, missed = case.verdict()

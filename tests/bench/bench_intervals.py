@@ -32,9 +32,10 @@ from models import CLASSES, Detections
 from models.card import find
 from models.occupancy import STEP_M
 from models.render.canvas import Light
-from models.render.looks import Yard, plan_yard, see_yard
+from models.render.looks import Yard, fleet_m, plan_yard, see_yard
 from models.train_tracks import beside, sensed, strings, thinned, visible
 from pipeline.activity.estimate import LookView, estimate_zones
+from pipeline.activity.lengths import GAP_M
 from pipeline.activity.occupied import look_along
 from pipeline.activity.pile_look import look_at_pile
 from pipeline.activity.piles import from_block
@@ -48,8 +49,8 @@ from pipeline.site import Zone
 
 F32 = NDArray[np.float32]
 JUDGED, CALIBRATING = 9_700_000, 4_980_000
-FLEET = (15.95, 0.62)
-"""Metres per car over couplers of the rendered fleet, and its spread between yards; printed by ``--calibrate``."""
+FLEET_SD_M = 0.33
+"""How far the metres per car of a yard lie from those of the fleet it was drawn from, which the zone declares; by ``--calibrate``."""
 CAR_GSDS, TRACK_GSDS, PILE_GSDS = (0.3, 0.5, 0.8), (1.0, 1.5, 2.0, 3.0), (0.3, 0.6, 1.5, 3.0)
 PILES = {False: 4_966_000, True: 4_902_200}
 """First seed of the blocks, judged and calibrated on. Seeds from 4 950 000 and 4 960 000 judged earlier calibrations and are spent."""
@@ -169,7 +170,7 @@ def measure_tracks(seed: int) -> list[Row]:
             index = np.floor((middles - start) / STEP_M).astype(np.int64)
             inside = (index >= 0) & (index < len(look.seen))
             cars += float(look.seen[index[inside]].sum())
-        for name, fleet in (("E2 cars, fleet declared", FLEET), ("E2 cars, 14.0 m prior", None)):
+        for name, fleet in (("E2 cars, fleet declared", (fleet_m(seed), FLEET_SD_M)), ("E2 cars, 14.0 m prior", None)):
             look_view = view(len(seen), gsd_m, Detections.empty(), seen, angles(light)[0], tracks={"yard@1": looks})
             number, track_m = estimate_zones(look_view, [zone("railcar", fleet)], ())
             out.append(row(name, number, light, cars))
@@ -223,13 +224,13 @@ def _line(name: str, gsd: str, rows: Sequence[Row]) -> None:
 
 
 def fleet(yards: Sequence[Yard]) -> None:
-    """Metres of string per car of the rendered fleet, and its spread between yards."""
+    """Metres of string per car of the rendered yards, beside those of their fleets."""
     each = []
     for yard in yards:
-        metres = sum(b - a for t in range(len(yard.tracks)) for a, b in strings(yard, t))
-        if len(yard.bodies) > 20:
-            each.append(metres / len(yard.bodies))
-    print(f"fleet: {np.mean(each):.2f} m per car, {np.std(each):.2f} between yards")
+        found = [b - a + GAP_M for t in range(len(yard.tracks)) for a, b in strings(yard, t)]
+        each.append((sum(found) / len(yard.bodies), fleet_m(yard.seed)))
+    metres, declared = np.array(each).T
+    print(f"fleet: {metres.mean():.2f} m per car, {metres.std():.2f} between yards, {(metres - declared).std():.2f} off the fleet")
 
 
 def main() -> None:

@@ -12,11 +12,10 @@ from models.calibration import Calibration
 from models.occupancy import STEP_M
 from models.render.looks import plan_yard, see_yard
 from models.train_tracks import sensed, strings, visible
+from pipeline.activity.counted import calibration_for, corrected_count, held
 from pipeline.activity.estimate import (
     LookView,
-    calibration_for,
     choose_estimator,
-    corrected_count,
     estimate_zones,
 )
 from pipeline.activity.lengths import cars_from_strings, join, pitch
@@ -87,6 +86,11 @@ def test_e1_covers_the_truth_nine_times_in_ten() -> None:
         _, low, high = corrected_count(int(raw), measured)
         inside += low <= truth <= high
     assert 0.87 <= inside / 2000 <= 0.94
+
+
+def test_coverage_of_pictures_is_the_share_of_intervals_that_hold() -> None:
+    rates = Calibration("railcar", 0.2, 0.8, 0.9, 0.9, 400, 0.05)
+    assert held([(100, 100, 0.7), (100, 98, 0.7), (100, 300, 0.7), (0, 0, 0.0)], rates) == 0.75
 
 
 def test_boxes_are_counted_by_their_centre() -> None:

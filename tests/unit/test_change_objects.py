@@ -1,5 +1,6 @@
 """Fates under a detector that errs: weak boxes, decoys, common lean, structure; and rendered yards whose truth is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,29 +176,32 @@ def shoot(folder: Path, name: str, seen: LookChip) -> tuple[Scene, SceneDetectio
     return scene, SceneDetections(boxes)
 
 
-@pytest.mark.parametrize("seed", [4_951_000, 4_951_001])
-def test_a_yard_that_stands_is_not_changed_and_what_was_exchanged_is_told(tmp_path: Path, seed: int) -> None:
-    yard = plan_yard(seed, 160.0)
-    other = exchange(yard, 0.1, 0)
-    looks = [see_yard(yard, 0, 0.5), see_yard(yard, 1, 0.4, cloud=True), see_yard(other, 2, 0.5)]
-    shots = [shoot(tmp_path, str(k), seen) for k, seen in enumerate(looks)]
-    seen = [observe(scene) for scene, _ in shots]
-    still = compare((shots[0][0], shots[1][0]), (shots[0][1], shots[1][1]), (seen[0], seen[1]), ChangeSettings()).objects
-    assert np.isin(still.kind, [Kind.APPEARED, Kind.DEPARTED, Kind.MOVED]).sum() <= 0.02 * len(still)
-    assert (still.kind == Kind.UNOBSERVABLE).any()
-    told = compare((shots[0][0], shots[2][0]), (shots[0][1], shots[2][1]), (seen[0], seen[2]), ChangeSettings()).objects
-    stays = {b.key for b in yard.bodies} & {b.key for b in other.bodies}
-    for kind, look in ((Kind.DEPARTED, looks[0]), (Kind.APPEARED, looks[2])):
-        events = int((~np.isin(look.bodies, list(stays))).sum())
-        assert (told.kind == kind).sum() == pytest.approx(events, abs=max(1, 0.1 * events))
+def test_yards_that_stand_are_not_changed_and_what_was_exchanged_is_told(tmp_path: Path) -> None:
+    events, told = {Kind.DEPARTED: 0, Kind.APPEARED: 0}, {Kind.DEPARTED: 0, Kind.APPEARED: 0}
+    for seed in range(4_951_000, 4_951_003):
+        yard = plan_yard(seed, 160.0)
+        other = exchange(yard, 0.1, 0)
+        looks = [see_yard(yard, 0, 0.5), see_yard(yard, 1, 0.4, cloud=True), see_yard(other, 2, 0.5)]
+        shots = [shoot(tmp_path, f"{seed}_{k}", seen) for k, seen in enumerate(looks)]
+        seen = [observe(scene) for scene, _ in shots]
+        still = compare((shots[0][0], shots[1][0]), (shots[0][1], shots[1][1]), (seen[0], seen[1]), ChangeSettings()).objects
+        assert np.isin(still.kind, [Kind.APPEARED, Kind.DEPARTED, Kind.MOVED]).sum() <= 0.02 * len(still)
+        assert (still.kind == Kind.UNOBSERVABLE).any()
+        kinds = compare((shots[0][0], shots[2][0]), (shots[0][1], shots[2][1]), (seen[0], seen[2]), ChangeSettings()).objects.kind
+        stays = {b.key for b in yard.bodies} & {b.key for b in other.bodies}
+        for kind, look in ((Kind.DEPARTED, looks[0]), (Kind.APPEARED, looks[2])):
+            events[kind] += int((~np.isin(look.bodies, list(stays))).sum())
+            told[kind] += int((kinds == kind).sum())
+    for kind, number in events.items():
+        assert told[kind] == pytest.approx(number, rel=0.1)
 
 
 def test_a_train_that_rolls_ten_metres_is_moved(tmp_path: Path) -> None:
     yard = plan_yard(4_951_002, 200.0)
     # cars of 12.4 m pitch that roll 10 m stand as if rolled back by 2.4 m: told apart by paint at best, so longer ones are asked for
-    short = {b.track for b in yard.bodies if b.length < 13}
-    tracks = [b.track for b in yard.bodies if b.track not in short]
+    tracks = [b.track for b in yard.bodies if b.length > 12.5]
     track = max(set(tracks), key=tracks.count)
+    yard = replace(yard, bodies=tuple(b for b in yard.bodies if b.track != track or b.length > 12.5))
     number = tracks.count(track)
     shots = [shoot(tmp_path, str(k), see_yard(y, k, 0.5)) for k, y in enumerate((yard, roll(yard, track, 10.0)))]
     seen = (observe(shots[0][0]), observe(shots[1][0]))

@@ -12,6 +12,7 @@ from PIL import Image
 import models
 from models import boxes as ob
 from models.datasets.labels import read_labels
+from models.evaluate import Case, Score, score
 from models.judged import TRAINED_ON, judge_file, label_files
 from models.render import render_chip
 
@@ -36,6 +37,12 @@ def feature(ring: Any, cls: str, **properties: Any) -> dict[str, Any]:
     return {"geometry": {"type": "Polygon", "coordinates": [closed]}, "properties": {"class": cls, **properties}}
 
 
+def counts(case: Case | str | None) -> Score:
+    assert isinstance(case, Case)
+    boxes, truth = case.of("container")
+    return score([boxes], [truth])
+
+
 def test_truth_patches_and_doubt(head: models.Detector, tmp_path: Path) -> None:
     chip = render_chip(5_002_000, "terminal", 0.3, 320)
     image = tmp_path / "chip.png"
@@ -43,18 +50,15 @@ def test_truth_patches_and_doubt(head: models.Detector, tmp_path: Path) -> None:
     mine = chip.boxes[(chip.classes == 0) & (chip.visible > 0.9)]
     rings = ob.corners(mine)
     everything = judge_file(head, write(tmp_path, [feature(r, "container") for r in rings], image), tmp_path)
-    assert isinstance(everything, dict)
-    whole = everything["container"][0]
+    whole = counts(everything)
     assert whole.objects == len(mine)
     patch = [[0, 0], [160, 0], [160, 320], [0, 320]]
     half = judge_file(head, write(tmp_path, [feature(r, "container") for r in rings] + [feature(patch, "patch")], image), tmp_path)
-    assert isinstance(half, dict)
-    assert half["container"][0].objects == int((mine[:, 0] < 160).sum())
-    assert half["container"][0].found <= whole.found
+    assert counts(half).objects == int((mine[:, 0] < 160).sum())
+    assert counts(half).found <= whole.found
     doubt = judge_file(head, write(tmp_path, [feature(r, "container", certain=False) for r in rings], image), tmp_path)
-    assert isinstance(doubt, dict)
-    assert doubt["container"][0].objects == 0
-    assert doubt["container"][0].found <= whole.found - whole.hits  # what hit a doubtful object is not held against the head
+    assert counts(doubt).objects == 0
+    assert counts(doubt).found <= whole.found - whole.hits  # what hit a doubtful object is not held against the head
 
 
 def test_an_absent_or_another_image_is_said(head: models.Detector, tmp_path: Path) -> None:

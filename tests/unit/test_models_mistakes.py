@@ -7,7 +7,7 @@ from models import Detections
 from models.calibration import Counted, fit
 from models.detector import CLASSES
 from models.evaluate import Case, confusion, score
-from pipeline.activity.estimate import corrected_count
+from pipeline.activity.counted import corrected_count
 from pipeline.review.sheet import FALSE, HIT, MISSED, draw_sheet
 
 CONTAINER, RAILCAR = CLASSES.index("container"), CLASSES.index("railcar")
