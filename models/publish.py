@@ -15,10 +15,9 @@ from models.datasets.real import Picture
 from models.detector import CLASSES, Detector, load
 from models.evaluate import CHIP_PX, RENDER_GSDS, RENDERS, WHOLE, Case, at_gsd, score
 from models.render import render_chip
-from models.render.looks import plan_yard, see_yard
+from models.render.looks import plan_yard, see_yard, thinned
 from models.structure import detect
 from models.train import Recipe
-from models.train_tracks import thinned
 
 CALIBRATION_SEEDS = 4_970_000
 """First seed of the scenes behind a calibration: neither trained on nor judged by."""

@@ -13,7 +13,8 @@ from rasterio.windows import Window
 
 from models import boxes as ob
 from models.datasets.labels import Labels, read_labels
-from models.render import Chip, share_inside
+from models.render import Chip
+from models.render.chip import share_inside
 
 
 @dataclass(frozen=True, slots=True)

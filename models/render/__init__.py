@@ -5,20 +5,21 @@ the demo's: no weight that ships has seen a seed that judges it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models import boxes as ob
-from models.render import decoys, port, scenes, shore, terminals
+from models.render import decoys, looks, port, scenes, shore, terminals
 from models.render.canvas import Canvas, Light, sense
+from models.render.chip import Chip, with_labels
+
+__all__ = ["DEMO_SEEDS", "EVALUATION_SEEDS", "KINDS", "Chip", "render_chip"]
 
 EVALUATION_SEEDS = 5_000_000
 DEMO_SEEDS = 10_000_000
 
 KINDS: dict[str, Callable[[Canvas], None]] = {
     "rail_yard": scenes.rail_yard,
+    "standing": looks.standing,
     "terminal": terminals.terminal,
     "quay": terminals.quay,
     "storage": terminals.storage,
@@ -27,29 +28,6 @@ KINDS: dict[str, Callable[[Canvas], None]] = {
     "harbour": port.harbour,
     "waterfront": shore.waterfront,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """A picture with labels.
-
-    Attributes:
-        pixels: (3, H, W) float32, 0..1.
-        valid: (H, W) bool.
-        boxes: (N, 5) float64, canonical, pixels.
-        classes: (N,) uint8.
-        subtypes: (N,) uint8.
-        visible: (N,) float32, share of the box inside the frame.
-        gsd_m: metres per pixel of `pixels`.
-    """
-
-    pixels: NDArray[np.float32]
-    valid: NDArray[np.bool_]
-    boxes: NDArray[np.float64]
-    classes: NDArray[np.uint8]
-    subtypes: NDArray[np.uint8]
-    visible: NDArray[np.float32]
-    gsd_m: float
 
 
 def render_chip(seed: int, kind: str, gsd_m: float, size_px: int, sensor_gsd_m: float | None = None) -> Chip:
@@ -67,41 +45,3 @@ def render_chip(seed: int, kind: str, gsd_m: float, size_px: int, sensor_gsd_m: 
     KINDS[kind](canvas)
     pixels = sense(canvas.image, rng, max(1.0, (sensor_gsd_m or gsd_m) / gsd_m))
     return with_labels(canvas, pixels)
-
-
-def with_labels(canvas: Canvas, pixels: NDArray[np.float32]) -> Chip:
-    """The chip of a sensed canvas: outlines become boxes, those outside the frame are dropped."""
-    boxes, classes, subtypes = np.zeros((0, 5)), np.zeros(0, np.uint8), np.zeros(0, np.uint8)
-    if canvas.labels:
-        boxes = np.concatenate([_box(outline / canvas.gsd_m) for outline, _, _ in canvas.labels])
-        classes = np.array([c for _, c, _ in canvas.labels], np.uint8)
-        subtypes = np.array([s for _, _, s in canvas.labels], np.uint8)
-    visible = share_inside(boxes, canvas.size, canvas.size)
-    keep = visible > 0
-    return Chip(
-        np.ascontiguousarray(pixels.transpose(2, 0, 1)),
-        np.ones(pixels.shape[:2], np.bool_),
-        boxes[keep],
-        classes[keep],
-        subtypes[keep],
-        visible[keep],
-        canvas.gsd_m,
-    )
-
-
-def _box(outline: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(1, 5) box of a rectangle, or of a hull outline: the rectangle along its first-to-fourth axis."""
-    if len(outline) == 4:
-        return ob.from_corners(outline[None])
-    stern, bow = (outline[0] + outline[-1]) / 2, outline[3]
-    axis = bow - stern
-    beam = float(np.hypot(*(outline[1] - outline[-2])))
-    centre = (stern + bow) / 2
-    return ob.canonical(np.array([[*centre, np.hypot(*axis), beam, np.arctan2(axis[1], axis[0])]]))
-
-
-def share_inside(boxes: NDArray[np.float64], width: int, height: int) -> NDArray[np.float32]:
-    """(N,) share of each box's area inside a frame of width x height pixels."""
-    frame = np.array([[width / 2, height / 2, width, height, 0.0]])
-    inter = ob.intersection_pairs(boxes, np.repeat(frame, len(boxes), axis=0))
-    return (inter / np.maximum(ob.area(boxes), 1e-9)).astype(np.float32)

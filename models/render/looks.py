@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.render import Chip, scenes, with_labels
+from models.render import scenes
 from models.render.canvas import F32, F64, Canvas, Colour, Light, sense
+from models.render.chip import Chip, with_labels
 from models.render.objects import CAR_PAINT, CARS, railcar, vary
 
 TYPES = {
@@ -200,18 +201,40 @@ def see_yard(yard: Yard, look: int, gsd_m: float, *, cloud: bool = False, light:
         np.random.default_rng([yard.seed, 9, look]),
     )
     canvas = LookCanvas(size, gsd_m, place_rng, light or drawn, texture=texture)
-    _ground(canvas, yard, rng)
-    keys: list[int] = []
-    for body in yard.bodies:
-        canvas.rng = np.random.default_rng([yard.seed, 5, body.key])
-        before = len(canvas.labels)
-        railcar(canvas, *place(yard, body), body.kind, body.length, body.paint, body.loaded)
-        keys += [body.key] * (len(canvas.labels) - before)
+    keys = _draw(canvas, yard, rng)
     opacity = cast_cloud(canvas, rng, (75.0, 95.0)) if cloud else np.zeros((canvas.size, canvas.size), np.float32)
     pixels = sense(canvas.image, rng, float(rng.uniform(1.0, 1.3)))
     chip = with_labels(canvas, under_cloud(pixels, opacity, rng) if cloud else pixels)
     assert len(chip.boxes) == len(keys), "an object lies outside the frame"
     return LookChip(chip, np.array(keys, np.int64), opacity)
+
+
+def _draw(c: Canvas, yard: Yard, look: np.random.Generator) -> list[int]:
+    """Ground and bodies; the body's key for each label."""
+    _ground(c, yard, look)
+    keys: list[int] = []
+    for body in yard.bodies:
+        c.rng = np.random.default_rng([yard.seed, 5, body.key])
+        before = len(c.labels)
+        railcar(c, *place(yard, body), body.kind, body.length, body.paint, body.loaded)
+        keys += [body.key] * (len(c.labels) - before)
+    return keys
+
+
+def standing(c: Canvas) -> None:
+    """A chip of a yard whose strings begin and end in sight, with cars missing: bare track between cars and beyond them."""
+    rng = c.rng
+    yard = thinned(plan_yard(int(rng.integers(2**31)), c.extent_m + 2 * EDGE_M), rng)
+    _draw(c, replace(yard, tracks=tuple(points - EDGE_M for points in yard.tracks)), rng)
+
+
+def thinned(yard: Yard, rng: np.random.Generator) -> Yard:
+    """The yard with whole tracks cleared, from none to all of them; in a third of the yards single cars are gone as well."""
+    kept = rng.random(len(yard.tracks)) < rng.uniform(0, 1.3)
+    yard = replace(yard, bodies=tuple(b for b in yard.bodies if kept[b.track]))
+    if rng.random() < 0.3:
+        yard = replace(yard, bodies=tuple(b for b in yard.bodies if rng.random() < 0.6))
+    return yard
 
 
 def _ground(c: Canvas, yard: Yard, look: np.random.Generator) -> None:

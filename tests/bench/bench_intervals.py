@@ -32,8 +32,8 @@ from models import CLASSES, Detections
 from models.card import find
 from models.occupancy import STEP_M
 from models.render.canvas import Light
-from models.render.looks import Yard, fleet_m, plan_yard, see_yard
-from models.train_tracks import beside, sensed, strings, thinned, visible
+from models.render.looks import Yard, fleet_m, plan_yard, see_yard, thinned
+from models.train_tracks import beside, sensed, strings, visible
 from pipeline.activity.estimate import LookView, estimate_zones
 from pipeline.activity.lengths import GAP_M
 from pipeline.activity.occupied import look_along
