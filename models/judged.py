@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from models import boxes as ob
 from models.datasets.real import Picture, read_picture
-from models.detector import CLASSES, Detections, Detector, load
+from models.detector import CLASSES, Detections, Detector, Flag, load
 from models.evaluate import MATCH_IOU, Case, at_gsd, row
 from models.structure import detect
 
@@ -36,7 +37,7 @@ def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, A
     skipped: list[str] = []
     cases: list[Case] = []
     for head in load(model):
-        for judge in (_planetscope, _sentinel2) if "vessel" in head.classes else ():
+        for judge in JUDGES.get(head.classes[0], ()):
             found = judge(head, imagery)
             if isinstance(found, str):
                 skipped.append(found)
@@ -118,6 +119,32 @@ def _sentinel2(head: Detector, imagery: Path) -> dict[str, Any] | str:
     return _recall_row("sentinel2_ports over 80 m", 10.0, found, truth)
 
 
+TRAILER_GSD_M = 0.124
+"""Of ``negatives/trailers_P0004.png``: its longest trailers, of 53 ft, are 130 px long."""
+TRAILER_M = 9.0
+"""Shorter instances are tractors."""
+
+
+def _trailers(head: Detector, imagery: Path) -> dict[str, Any] | str:
+    """Lorry trailers that are called containers without the flag of a container on a road; instances are masks of one colour each."""
+    path = imagery / "negatives" / "trailers_P0004.png"
+    mask = path.with_name("trailers_P0004_instances.png")
+    if not path.exists() or not mask.exists():
+        return f"{path}: absent"
+    colours = read_picture(mask, None, TRAILER_GSD_M).image
+    each = [np.argwhere((colours == colour).all(axis=2)) for colour in np.unique(colours.reshape(-1, 3), axis=0)[1:]]
+    drawn = [cv2.boxPoints(cv2.minAreaRect(points[:, ::-1].astype(np.float32))) + 0.5 for points in each]
+    trailers = ob.from_corners(np.array(drawn, np.float64))
+    trailers = trailers[trailers[:, 2] * TRAILER_GSD_M >= TRAILER_M]
+    pixels, zoom = at_gsd(read_picture(path, None, TRAILER_GSD_M), TRAILER_GSD_M, head.gsd.working_m)
+    found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of("container").moved(0, 0, 1 / zoom)
+    plain = found.take((found.flags & Flag.ON_ROAD) == 0)
+    called = int((ob.iou_matrix(trailers, plain.boxes).max(axis=1, initial=0) >= MATCH_IOU).sum())
+    empty = dict.fromkeys(("precision", "recall", "ap", "ap50", "count_error", "mape"))
+    where = {"set": "trailers called containers", "class": "container", "gsd_m": TRAILER_GSD_M}
+    return {**where, "objects": len(trailers), "found": called, **empty}
+
+
 def _hulls(head: Detector, picture: Picture, gsd: float) -> NDArray[np.float64]:
     """(N, 5) hulls in pixels of the picture; black is where a scene was cut."""
     pixels, zoom = at_gsd(picture, gsd, head.gsd.working_m)
@@ -172,3 +199,7 @@ def _boxes(features: list[dict[str, Any]], name: str, *, certain: bool) -> NDArr
     ]
     quads = np.array([r for r in rings if len(r) == 4], np.float64).reshape(-1, 4, 2)
     return ob.from_corners(quads)
+
+
+JUDGES = {"vessel": (_planetscope, _sentinel2), "container": (_trailers,)}
+"""By the first class of a head: sets that judge it by labels of their own form."""
