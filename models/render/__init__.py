@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.render import decoys, looks, port, scenes, shore, terminals
+from models.render import decoys, docks, looks, port, scenes, shore, terminals
 from models.render.canvas import Canvas, Light, sense
 from models.render.chip import Chip, with_labels
 
@@ -27,6 +27,8 @@ KINDS: dict[str, Callable[[Canvas], None]] = {
     "street": decoys.street,
     "harbour": port.harbour,
     "waterfront": shore.waterfront,
+    "dockyard": docks.dockyard,
+    "box_terminal": docks.box_terminal,
 }
 
 

@@ -58,6 +58,12 @@ class Fit:
         return np.asarray(np.sqrt(2 * np.einsum("ni,ij,nj->n", delta, self.covariance, delta)))
 
 
+def sound(matrix: F64) -> bool:
+    """Whether a (2, 3) map is one of ground to ground: finite, and of a scale that two looks on one nominal grid can have."""
+    area = float(np.linalg.det(matrix[:, :2])) if np.isfinite(matrix).all() else 0.0
+    return abs(area - 1) < 3 * MAX_DISTORTION
+
+
 def robust_fit(source: F64, target: F64, tolerance_px: float, search_px: float, weight: float = 1.0) -> Fit | None:
     """Fit the map that most tie points share; None where no three agree.
 
@@ -74,6 +80,8 @@ def robust_fit(source: F64, target: F64, tolerance_px: float, search_px: float, 
     model, matrix = "shift", np.zeros((2, 3))
     for _ in range(3):  # the model decides who agrees, who agrees decides the model
         model, matrix = _simplest(source[kept], target[kept])
+        if not sound(matrix):
+            return None
         now = np.hypot(*(source @ matrix[:, :2].T + matrix[:, 2] - target).T) <= tolerance_px
         if now.sum() < 3 or (now == kept).all():
             break

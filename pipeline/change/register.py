@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.change.coarse import features, identity, reduced, scaled, shifts
-from pipeline.change.fit import Fit, robust_fit
+from pipeline.change.fit import Fit, robust_fit, sound
 from pipeline.change.records import Alignment
 from pipeline.change.tiepoints import View, agreement, clipped, gradients, seen_at, tie_points, view
 from pipeline.change.warping import patch, warp, warp_tile
@@ -84,7 +84,7 @@ def _search(a: View, b: View, max_shift_px: float) -> list[_Found]:
     found = []
     for guess in (*shifts(a, b, max_shift_px), IDENTITY, None):
         start = features(a, b, max_shift_px) if guess is None else guess
-        fit = None if start is None else _refine(a, b, start, WINDOWS[:2])
+        fit = None if start is None or not sound(start) else _refine(a, b, start, WINDOWS[:2])
         if fit is not None:
             found.append(fit)
             if fit.fit.log_false_alarms < CERTAIN and fit.fit.kept.sum() > fit.looked / 2:
