@@ -37,7 +37,7 @@ def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, A
     skipped: list[str] = []
     cases: list[Case] = []
     for head in load(model):
-        for judge in JUDGES.get(head.classes[0], ()):
+        for judge in (judge for name in head.classes for judge in JUDGES.get(name, ())):
             found = judge(head, imagery)
             if isinstance(found, str):
                 skipped.append(found)
@@ -140,9 +140,7 @@ def _trailers(head: Detector, imagery: Path) -> dict[str, Any] | str:
     found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of("container").moved(0, 0, 1 / zoom)
     plain = found.take((found.flags & Flag.ON_ROAD) == 0)
     called = int((ob.iou_matrix(trailers, plain.boxes).max(axis=1, initial=0) >= MATCH_IOU).sum())
-    empty = dict.fromkeys(("precision", "recall", "ap", "ap50", "count_error", "mape"))
-    where = {"set": "trailers called containers", "class": "container", "gsd_m": TRAILER_GSD_M}
-    return {**where, "objects": len(trailers), "found": called, **empty}
+    return _bare_row("trailers called containers", "container", TRAILER_GSD_M, len(trailers), called)
 
 
 def _hulls(head: Detector, picture: Picture, gsd: float) -> NDArray[np.float64]:
@@ -165,8 +163,13 @@ def _recall_row(where: str, gsd: float, found: list[NDArray[np.float64]], truth:
         inside = (x >= labels[:, 0]) & (y >= labels[:, 1]) & (x <= labels[:, 2]) & (y <= labels[:, 3])
         hits += int(inside[linear_sum_assignment(inside, maximize=True)].sum())
     objects = sum(len(labels) for labels in truth)
-    values = {"objects": objects, "found": sum(len(b) for b in found), "precision": None, "recall": round(hits / max(objects, 1), 4)}
-    return {"set": where, "class": "vessel", "gsd_m": gsd, **values, **dict.fromkeys(("ap", "ap50", "count_error", "mape"))}
+    return _bare_row(where, "vessel", gsd, objects, sum(len(b) for b in found), round(hits / max(objects, 1), 4))
+
+
+def _bare_row(where: str, name: str, gsd: float, objects: int, found: int, recall: float | None = None) -> dict[str, Any]:
+    """A row as of `models.evaluate.row` for a set whose labels bear no more figures than these."""
+    unknown = dict.fromkeys(("precision", "recall", "ap", "ap50", "count_error", "mape"))
+    return {"set": where, "class": name, "gsd_m": gsd, "objects": objects, "found": found, **unknown, "recall": recall}
 
 
 def _judged(found: Detections, features: list[dict[str, Any]], name: str) -> tuple[Detections, NDArray[np.float64]]:
@@ -202,4 +205,4 @@ def _boxes(features: list[dict[str, Any]], name: str, *, certain: bool) -> NDArr
 
 
 JUDGES = {"vessel": (_planetscope, _sentinel2), "container": (_trailers,)}
-"""By the first class of a head: sets that judge it by labels of their own form."""
+"""By class: sets that judge it by labels of their own form."""

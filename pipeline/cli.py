@@ -200,9 +200,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Fewer or more steps than the recipe says.", min=1)] = None,
 ) -> None:
     """Train or fine-tune a detector head; resumes from the last checkpoint in the output folder."""
-    from pipeline import commands
+    from pipeline import model_commands
 
-    commands.train_head(recipe, out, steps)
+    model_commands.train_head(recipe, out, steps)
 
 
 @app.command()
@@ -216,9 +216,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a detector by GSD on renders and real labelled images; say what was called what, and draw the worst pictures."""
-    from pipeline import commands
+    from pipeline import model_commands
 
-    commands.evaluate_model(out, model, imagery, as_json=json)
+    model_commands.evaluate_model(out, model, imagery, as_json=json)
 
 
 @app.command()

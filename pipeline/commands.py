@@ -1,4 +1,4 @@
-"""What each command does; the command line's back room, with `image_commands` the only places that print."""
+"""What each command does; the command line's back room, with `image_commands` and `model_commands` the only places that print."""
 
 import json
 import platform
@@ -210,79 +210,6 @@ def check_files(files: Sequence[Path]) -> None:
         loaded = config.check(path)
         kind = "run" if isinstance(loaded, config.Run) else "site"
         console().print(f"ok  {path}  ({kind})", markup=False)
-
-
-def train_head(recipe: Path, out: Path, steps: int | None) -> None:
-    """Train, then write weights and card."""
-    import logging
-
-    from models.evaluate import evaluate
-    from models.publish import calibrate, publish_head, record
-    from models.train import Recipe, train
-
-    logging.getLogger("models").setLevel(logging.INFO)
-    logging.basicConfig(level=logging.INFO)
-    try:
-        plan = Recipe.read(recipe)
-    except (OSError, TypeError, KeyError) as error:
-        raise ConfigError(f"{recipe}: is not a training recipe ({error})", "See configs/train/.") from error
-    weights = train(plan, out / plan.name, steps)
-    card = publish_head(plan, weights, out)
-    calibrate(card)
-    scores, _ = evaluate(str(card.with_suffix(".safetensors")), plan.imagery)
-    record(card, with_coverage(scores["rows"], str(card.with_suffix(".safetensors"))))
-    console().print(f"weights  {weights}\ncard     {card}")
-
-
-def with_coverage(rows: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
-    """Figures with ``held``: the share of pictures whose 90 % interval of the count holds the truth; of sets of several pictures."""
-    from models.card import find
-    from pipeline.activity.counted import calibration_for, held
-
-    bins = [c for card in find(model) for c in card.calibration]
-    many = [len(r.get("counts", ())) > 1 for r in rows]
-    return [
-        {**r, "held": round(held(r["counts"], calibration_for(bins, r["class"], r["gsd_m"])[0]), 4) if several else None}
-        for r, several in zip(rows, many, strict=True)
-    ]
-
-
-JUDGED_ZOOM = 2.0
-"""Of judged pictures over the working GSD: a box is 16 px wide."""
-
-
-def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> None:
-    """Score a model on renders and on labelled pictures that are present; draw the worst of the pictures that were judged."""
-    from models.evaluate import evaluate
-    from models.judged import judge_all
-    from pipeline.review import overlay
-    from pipeline.review.export import to_json, write
-    from pipeline.review.sheet import CELLS, draw_case, draw_sheet
-
-    scores, worst = evaluate(model, imagery, CELLS)
-    rows, skipped, judged = judge_all(model, ROOT / "fixtures" / "labels", imagery)
-    scores = {**scores, "rows": with_coverage(scores["rows"] + rows, model), "skipped": scores["skipped"] + skipped}
-    write(out / "scores.json", to_json(scores))
-    write(out / "worst.png", overlay.png(draw_sheet(worst)))
-    for case in judged:
-        write(out / "judged" / f"{case.where}.png", overlay.png(draw_case(case, JUDGED_ZOOM)[0]))
-    if as_json:
-        print_json(scores)
-        return
-    mixed = Table("set", "gsd m", "labelled", "called", "number", title="what was called what", title_justify="left")
-    for entry in scores["confusion"]:
-        mixed.add_row(entry["set"], f"{entry['gsd_m']:g}", entry["labelled"], entry["called"], str(entry["number"]))
-    console().print(mixed)
-    table = Table("set", "class", "gsd m", "objects", "found", "precision", "recall", "AP30", "AP50", "count error", "MAPE", "held")
-    for row in scores["rows"]:
-        cells = (row["set"], row["class"], f"{row['gsd_m']:g}", str(row["objects"]), str(row["found"]))
-        rates = ("-" if row[k] is None else f"{row[k]:.3f}" for k in ("precision", "recall", "ap", "ap50"))
-        error = "-" if row["count_error"] is None else f"{row['count_error']:+.1%}"
-        table.add_row(*cells, *rates, error, *("-" if row[k] is None else f"{row[k]:.0%}" for k in ("mape", "held")))
-    console().print(table)
-    for reason in scores["skipped"]:
-        console().print(f"skipped {reason}", style="yellow", markup=False)
-    console().print(f"scores  {out / 'scores.json'}\nworst   {out / 'worst.png'}\njudged  {out / 'judged'}: {len(judged)} pictures")
 
 
 def examine(*, as_json: bool) -> None:

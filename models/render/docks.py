@@ -6,7 +6,7 @@ import numpy as np
 from models.render.canvas import F32, F64, Canvas, Colour, rectangle_at
 from models.render.objects import FLEET, vary, vessel
 from models.render.port import ANY_SHIP, SHIP_SHARES, afloat_clutter, open_water
-from models.render.shore import ROOFS
+from models.render.shore import free, hull, raft, town
 
 PAINTS: tuple[Colour, ...] = (
     (0.85, 0.5, 0.2),
@@ -28,8 +28,7 @@ def dockyard(c: Canvas) -> None:
     mid = np.array([c.extent_m / 2] * 2)
     edge = mid + out * rng.uniform(-0.4, 0.1) * c.extent_m
     tone = rng.uniform(0.25, 0.75)
-    _ground(c, edge - out * c.extent_m, 4 * c.extent_m, 2 * c.extent_m, theta, tone)
-    _works(c, edge, u, out, theta, 300)
+    town(c, edge, u, out, theta)
     for s in np.arange(-0.6, 0.6, rng.uniform(0.25, 0.6)) * c.extent_m:
         at = edge + u * (s + rng.uniform(-40, 40))
         what = rng.choice(["block", "quay", "floating", "jetty"], p=[0.4, 0.3, 0.15, 0.15])
@@ -43,7 +42,7 @@ def dockyard(c: Canvas) -> None:
             if what == "jetty":
                 _ground(c, at, long * 1.1, rng.uniform(8, 25), theta, tone)
                 at = at + out * 8
-            _raft(c, at, long, theta, out)
+            raft(c, at, long, theta, out)
     _anchored(c, edge, out)
     afloat_clutter(c)
     _haze(c)
@@ -88,17 +87,7 @@ def _ground(c: Canvas, centre: F64, long: float, wide: float, theta: float, tone
 
 
 def _hull(c: Canvas, p: F64, long: float, theta: float) -> None:
-    vessel(c, float(p[0]), float(p[1]), long, theta + c.rng.choice([0, np.pi]), str(c.rng.choice(ANY_SHIP, p=SHIP_SHARES)))
-
-
-def _works(c: Canvas, edge: F64, u: F64, out: F64, theta: float, number: int) -> None:
-    """Sheds, plates, blocks of ships in the making: all sizes and tones, in the yard's axes."""
-    rng = c.rng
-    for _ in range(int(rng.uniform(0.2, 1) * number)):
-        p = edge + u * rng.uniform(-0.8, 0.8) * c.extent_m - out * (15 + rng.exponential(0.2) * c.extent_m)
-        base = rectangle_at(p, np.exp(rng.uniform(np.log(8), np.log(140))), rng.uniform(5, 40), theta + rng.choice([0, np.pi / 2]))
-        c.shadow(base, rng.uniform(2, 18))
-        c.fill(base, vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.25), grain=0.04)
+    hull(c, p, long, theta + c.rng.choice([0, np.pi]))
 
 
 def _dock_block(c: Canvas, at: F64, theta: float, tone: float) -> None:
@@ -152,16 +141,6 @@ def _floating_dock(c: Canvas, at: F64, theta: float) -> None:
         _hull(c, at, long * rng.uniform(0.6, 0.98), theta)
     for side in (-0.5, 0.5):
         c.fill(rectangle_at(at + across * side * wide, long, 6, theta), (tone, tone, tone * 0.96), grain=0.04)
-
-
-def _raft(c: Canvas, at: F64, long: float, theta: float, out: F64) -> None:
-    """One to five ships abreast, touching, of like or unlike length."""
-    off = c.rng.uniform(0, 4)
-    for _ in range(int(c.rng.choice([1, 2, 3, 5], p=[0.35, 0.35, 0.2, 0.1]))):
-        ship = long * c.rng.uniform(0.6, 1.0)
-        off += ship / 12.6
-        _hull(c, at + out * off, ship, theta + c.rng.normal(0, 0.01))
-        off += ship / 12.6 + c.rng.uniform(0, 5)
 
 
 def _stacks(c: Canvas, edge: F64, u: F64, out: F64, theta: float, corner: float) -> None:
@@ -223,7 +202,7 @@ def _anchored(c: Canvas, edge: F64, out: F64) -> None:
     rng = c.rng
     for _ in range(int(rng.integers(0, 9))):
         p, long = rng.uniform(0, c.extent_m, 2), float(np.exp(rng.uniform(np.log(21), np.log(340))))
-        if (p - edge) @ out < 0.6 * long + 120 or any(np.hypot(*(o.mean(axis=0) - p)) < 0.7 * long + 130 for o, _, _ in c.labels):
+        if (p - edge) @ out < 0.6 * long + 120 or not free(c, p, long):
             continue
         theta = rng.uniform(-np.pi, np.pi)
         _hull(c, p, long, theta)

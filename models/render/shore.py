@@ -22,7 +22,7 @@ def waterfront(c: Canvas) -> None:
     theta = rng.uniform(-np.pi, np.pi)
     u, out = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
     edge = np.array([c.extent_m / 2] * 2) + out * rng.uniform(-0.35, 0.25) * c.extent_m
-    _town(c, edge, u, out, theta)
+    town(c, edge, u, out, theta)
     if rng.random() < 0.2:
         _bridge(c)
     s = -0.75 * c.extent_m
@@ -31,17 +31,18 @@ def waterfront(c: Canvas) -> None:
     for _ in range(rng.integers(0, 10)):
         p = rng.uniform(0, c.extent_m, 2)
         length = float(np.exp(rng.uniform(np.log(21), np.log(340))))
-        if (p - edge) @ out > length and _free(c, p, length):
-            _hull(c, p, length, rng.uniform(-np.pi, np.pi))
+        if (p - edge) @ out > length and free(c, p, length):
+            hull(c, p, length, rng.uniform(-np.pi, np.pi))
     afloat_clutter(c)
     _clouds(c)
 
 
-def _hull(c: Canvas, p: F64, length: float, theta: float) -> None:
+def hull(c: Canvas, p: F64, length: float, theta: float) -> None:
+    """A ship of any kind, centred on (2,) metres, labelled."""
     vessel(c, float(p[0]), float(p[1]), length, theta, str(c.rng.choice(ANY_SHIP, p=SHIP_SHARES)))
 
 
-def _free(c: Canvas, p: F64, length: float) -> bool:
+def free(c: Canvas, p: F64, length: float) -> bool:
     """Whether no hull lies within reach, and water does: piers and bridges are no place to anchor."""
     x, y = (p / c.gsd_m).astype(int)
     reach = max(3, int(length / c.gsd_m / 2))
@@ -50,7 +51,7 @@ def _free(c: Canvas, p: F64, length: float) -> bool:
     return wet and all(np.hypot(*(o.mean(axis=0) - p)) > 0.6 * length + 120 for o, _, _ in c.labels)
 
 
-def _town(c: Canvas, edge: F64, u: F64, out: F64, theta: float) -> None:
+def town(c: Canvas, edge: F64, u: F64, out: F64, theta: float) -> None:
     """Land behind the edge: tone from dark industry to bright sand, blocks of roofs, tanks, roads, green."""
     rng = c.rng
     tone = rng.uniform(0.22, 0.8)
@@ -95,17 +96,17 @@ def _fixture(c: Canvas, at: F64, theta: float, out: F64) -> float:
         return _dock(c, at, out)
     length = float(np.exp(c.rng.uniform(np.log(25), np.log(360))))
     if what == "berth":
-        _raft(c, at + np.array([np.cos(theta), np.sin(theta)]) * length / 2, length, theta, out)
+        raft(c, at + np.array([np.cos(theta), np.sin(theta)]) * length / 2, length, theta, out)
     return length
 
 
-def _raft(c: Canvas, at: F64, length: float, theta: float, out: F64) -> None:
+def raft(c: Canvas, at: F64, length: float, theta: float, out: F64) -> None:
     """One ship alongside, sometimes up to five abreast."""
     off = c.rng.uniform(0, 5)
     for _ in range(int(c.rng.choice([1, 2, 3, 5], p=[0.7, 0.18, 0.07, 0.05]))):
         long = length * c.rng.uniform(0.75, 1.0)
         off += long / 12.6
-        _hull(c, at + out * off, long, theta + c.rng.choice([0, np.pi]) + c.rng.normal(0, 0.01))
+        hull(c, at + out * off, long, theta + c.rng.choice([0, np.pi]) + c.rng.normal(0, 0.01))
         off += long / 12.6 + c.rng.uniform(1, 8)
 
 
@@ -125,7 +126,7 @@ def _pier(c: Canvas, at: F64, out: F64) -> float:
     for sign in (-1, 1):
         if rng.random() < 0.4 and long > 60:
             ship = float(rng.uniform(0.35, 1.0) * long)
-            _hull(c, centre + side * sign * (wide / 2 + ship / 12.6 + rng.uniform(0, 4)), ship, heading + rng.choice([0, np.pi]))
+            hull(c, centre + side * sign * (wide / 2 + ship / 12.6 + rng.uniform(0, 4)), ship, heading + rng.choice([0, np.pi]))
     return wide + long * 0.25
 
 
@@ -141,7 +142,7 @@ def _jetty(c: Canvas, at: F64, theta: float, out: F64) -> float:
     if rng.random() < 0.7:
         c.line(np.stack([head - u * 0.55 * ship, head + u * 0.55 * ship]), 2.0, paint, 0.7)
     if rng.random() < 0.5:
-        _hull(c, head + out * (8 + ship / 12.6), ship, theta + rng.choice([0, np.pi]))
+        hull(c, head + out * (8 + ship / 12.6), ship, theta + rng.choice([0, np.pi]))
     return ship
 
 
@@ -157,7 +158,7 @@ def _dock(c: Canvas, at: F64, out: F64) -> float:
     floor: Colour = (float(c.water[0]), float(c.water[1]), float(c.water[2])) if wet else vary(rng, (0.22, 0.2, 0.18))
     c.fill(rectangle_at(centre, long, wide, heading), floor, grain=0.05)
     if rng.random() < 0.6:
-        _hull(c, centre, long * rng.uniform(0.6, 0.93), heading + rng.choice([0, np.pi]))
+        hull(c, centre, long * rng.uniform(0.6, 0.93), heading + rng.choice([0, np.pi]))
     return wide + 20
 
 

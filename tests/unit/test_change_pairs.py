@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from models import Detections
 from models.render import render_chip
 from pipeline.change.difference import difference, normalise
+from pipeline.change.fit import robust_fit, sound
 from pipeline.change.objects import Look, counts, look, match_objects
 from pipeline.change.records import Kind
 from pipeline.change.register import IDENTITY, register, warp
@@ -142,3 +143,18 @@ def test_every_object_has_one_fate_and_time_reversal_swaps_them(
     hidden = {int(i) for i in np.flatnonzero(a.seen_by_other)}
     departed = set(found.before[found.kind == Kind.DEPARTED].tolist())
     assert not departed & hidden
+
+
+def test_matches_that_fold_the_ground_are_no_map() -> None:
+    rng = np.random.default_rng(3)
+    line = np.column_stack([np.linspace(0, 100, 30), np.full(30, 50.0)])
+    fit = robust_fit(line, line + rng.normal(0, 0.1, line.shape), 1.0, 16.0)  # on one line the other axis is anyone's guess
+    assert fit is None or sound(fit.matrix)
+    assert sound(np.array([[1.0, 0.05, 3.0], [-0.05, 1.0, 2.0]]))
+    for folded in (
+        np.zeros((2, 3)),
+        np.full((2, 3), np.nan),
+        np.array([[1.0, 0, 0], [1.0, 0, 0]]),
+        np.array([[-1.0, 0, 0], [0, 1, 0]]),
+    ):
+        assert not sound(folded)
