@@ -93,13 +93,7 @@ def load_heads(name_or_path: str | Path, runtime: str) -> tuple[Head, ...]:
 
 
 def _load(card: Card, runtime: str) -> Head:
-    card.verify()
-    net = YardNet(len(card.classes), card.subtypes)
-    try:
-        state = load_file(card.weights)
-        net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{card.weights}: does not fit the network", "Weights and code are of different versions.") from error
+    net = read_net(card)
     net.eval()
     chosen = best_runtime() if runtime == "auto" else runtime
     log.info("head %s runs on %s", card.name, chosen)
@@ -115,6 +109,22 @@ def _load(card: Card, runtime: str) -> Head:
     return Head(card, makers[chosen](), chosen)
 
 
+def read_net(card: Card) -> YardNet:
+    """The network of a card with its weights, in fp32.
+
+    Raises:
+        ModelError: a digest that differs from the card, or weights of another network.
+    """
+    card.verify()
+    net = YardNet(len(card.classes), card.subtypes)
+    try:
+        state = load_file(card.weights)
+        net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{card.weights}: does not fit the network", "Weights and code are of different versions.") from error
+    return net
+
+
 def cpu_flags() -> set[str]:
     """Abilities of the CPU as Linux names them; empty where that cannot be read."""
     path = Path("/proc/cpuinfo")
@@ -124,13 +134,18 @@ def cpu_flags() -> set[str]:
     return set(lines[0].split()) if lines else set()
 
 
+def has_bf16() -> bool:
+    """Whether the CPU computes in bf16; elsewhere it is emulated, five to ten times slower than fp32 (PERF 0)."""
+    return bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
+
+
 def best_runtime() -> str:
-    """bf16 only where the CPU has it (elsewhere it is emulated, five times slower: PERF 0); OpenVINO where it is installed.
+    """bf16 only where the CPU has it; OpenVINO where it is installed.
 
     Never int8: it costs a calibration at every load, and at single GSDs its counts are 2 % from fp32 where those of bf16 are 1 %
     (``tests/bench/bench_runtime.py``).
     """
-    bf16 = bool({"amx_bf16", "avx512_bf16"} & cpu_flags())
+    bf16 = has_bf16()
     try:
         _openvino_package()
     except ImportError:

@@ -1,4 +1,4 @@
-"""Train a head: pooled renders and real pictures, bf16, EMA, checkpoints, resumption. A plain loop, nothing hidden."""
+"""Train a head: pooled renders and real pictures, EMA, checkpoints, resumption; bf16 where the machine has it. A plain loop, nothing hidden."""
 
 import logging
 import math
@@ -15,12 +15,15 @@ import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from models.card import find
 from models.codec import encode
 from models.datasets.pool import read_chip, render_pool
 from models.datasets.real import Picture, Shelf, read_picture, sample
 from models.detector import CLASSES, SUBTYPES
 from models.network import YardNet
 from models.render import Chip
+from models.runtime import has_bf16, read_net
+from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
 
@@ -195,8 +198,17 @@ def loss_of(out: Tensor, heat: Tensor, box: Tensor, weight: Tensor, subtype: Ten
     return total
 
 
-def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
+def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path | None = None) -> Path:
     """Train and write ``last.pt`` (resumable) and ``weights.safetensors`` (EMA, half precision) into `out`.
+
+    Args:
+        recipe: what to learn, and from what.
+        out: folder of the run; a run that was cut there goes on.
+        steps: instead of the recipe's.
+        start: a shipped head or a weights file to start from, instead of from chance: fine-tuning.
+
+    Raises:
+        ModelError: `start` is no head of the recipe's classes.
 
     Returns:
         The weights file.
@@ -210,7 +222,7 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
             seeds = range(first, first + number)
             render_pool(pool, kind, seeds, recipe.working_gsd_m, recipe.size_px, recipe.sensor_gsd_m)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = YardNet(len(recipe.classes), recipe.subtypes).to(device)
+    net = (_started(recipe, start) if start else YardNet(len(recipe.classes), recipe.subtypes)).to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
     ema = YardNet(len(recipe.classes), recipe.subtypes).to(device)
     ema.load_state_dict(net.state_dict())
@@ -223,7 +235,7 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
             for group in optimiser.param_groups:
                 group["lr"] = recipe.lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
             x, *targets = (part.to(device, non_blocking=True) for part in next(stream))
-            with torch.autocast(device, torch.bfloat16):
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" or has_bf16()):
                 maps = net(x.to(memory_format=torch.channels_last))
             loss = loss_of(maps, *targets)
             optimiser.zero_grad(set_to_none=True)
@@ -238,6 +250,13 @@ def train(recipe: Recipe, out: Path, steps: int | None = None) -> Path:
                 _checkpoint(out / "last.pt", net, ema, optimiser, step + 1, spent)
                 export(ema, out / "weights.safetensors")
     return out / "weights.safetensors"
+
+
+def _started(recipe: Recipe, start: str | Path) -> YardNet:
+    card, *others = find(start)
+    if others or card.classes != recipe.classes or card.subtypes != recipe.subtypes:
+        raise ModelError(f"{start}: is no head for {', '.join(recipe.classes)}", "Start from the head that the recipe names, or from chance.")
+    return read_net(card)
 
 
 @contextmanager

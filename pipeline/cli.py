@@ -198,11 +198,12 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A training recipe, such as configs/train/yard.yaml.")],
     out: Out = Path("out/train"),
     steps: Annotated[int | None, typer.Option(help="Fewer or more steps than the recipe says.", min=1)] = None,
+    start: Annotated[str | None, typer.Option(help="Fine-tune: a shipped head, or a .safetensors file with its card.")] = None,
 ) -> None:
     """Train or fine-tune a detector head; resumes from the last checkpoint in the output folder."""
     from pipeline import model_commands
 
-    model_commands.train_head(recipe, out, steps)
+    model_commands.train_head(recipe, out, steps, start)
 
 
 @app.command()

@@ -12,7 +12,7 @@ JUDGED_ZOOM = 2.0
 """Of judged pictures over the working GSD: a box is 16 px wide."""
 
 
-def train_head(recipe: Path, out: Path, steps: int | None) -> None:
+def train_head(recipe: Path, out: Path, steps: int | None, start: str | None) -> None:
     """Train, then write weights and card."""
     import logging
 
@@ -26,7 +26,7 @@ def train_head(recipe: Path, out: Path, steps: int | None) -> None:
         plan = Recipe.read(recipe)
     except (OSError, TypeError, KeyError) as error:
         raise ConfigError(f"{recipe}: is not a training recipe ({error})", "See configs/train/.") from error
-    weights = train(plan, out / plan.name, steps)
+    weights = train(plan, out / plan.name, steps, start)
     card = publish_head(plan, weights, out)
     calibrate(card)
     model = str(card.with_suffix(".safetensors"))

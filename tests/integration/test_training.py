@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
+from safetensors.torch import load_file
 
 import models
+from models.card import find
 from models.publish import publish_head
 from models.train import Recipe, train
+from pipeline.errors import ModelError
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
 pytestmark = pytest.mark.slow
@@ -48,3 +52,13 @@ def test_a_recipe_trains_resumes_and_publishes(path: Path, tmp_path: Path, caplo
     assert head.classes == shipped.classes
     found = head.detect(np.zeros((3, 64, 64), np.float32), np.ones((64, 64), np.bool_))
     assert len(found) == 0
+
+
+def test_fine_tuning_starts_from_a_head_of_the_same_classes(tmp_path: Path) -> None:
+    path = next(p for p in RECIPES if p.stem == "hull")
+    recipe = replace(Recipe.read(path), renders={"harbour": [(310000, 2)]}, real=(), size_px=64, batch=2, workers=1, lr=0.0)
+    weights = train(recipe, tmp_path, steps=1, start="hull-1")
+    before, after = (load_file(p) for p in (find("hull-1")[0].weights, weights))
+    assert all(torch.equal(before[k], after[k]) for k in before if "running" not in k and "tracked" not in k)
+    with pytest.raises(ModelError, match="no head for vessel"):
+        train(recipe, tmp_path / "other", steps=1, start="yard-1")

@@ -47,11 +47,11 @@ def test_there_are_label_files() -> None:
 def test_a_label_file_says_what_it_is(path: Path) -> None:
     document = read(path)
     assert document["type"] == "FeatureCollection"
-    assert document["read_by"] == "eye"
+    assert document["read_by"].startswith("eye")
     assert document["note"]
     assert 0.05 < document["gsd_m"] <= 10
     assert len(document["sha256"]) == 64
-    folder, name = Path(document["image"]).parts
+    folder, *_, name = Path(document["image"]).parts
     assert path.stem == f"{folder}_{Path(name).stem}"
 
 
