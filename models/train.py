@@ -1,4 +1,4 @@
-"""Train a head: pooled renders and real pictures, EMA, checkpoints, resumption; bf16 where the machine has it. A plain loop, nothing hidden."""
+"""Train a head: pooled renders and real pictures, bf16 where the machine has it, EMA, checkpoints, resumption. A plain loop."""
 
 import logging
 import math
@@ -255,7 +255,7 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
 def _started(recipe: Recipe, start: str | Path) -> YardNet:
     card, *others = find(start)
     if others or card.classes != recipe.classes or card.subtypes != recipe.subtypes:
-        raise ModelError(f"{start}: is no head for {', '.join(recipe.classes)}", "Start from the head that the recipe names, or from chance.")
+        raise ModelError(f"{start}: is no head for {', '.join(recipe.classes)}", "Start from one that is, or from chance.")
     return read_net(card)
 
 
