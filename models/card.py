@@ -22,7 +22,7 @@ class Card:
         name: name and version.
         weights: the safetensors file.
         sha256: its digest.
-        classes: class names in the order of the heatmaps.
+        classes: class names in the order of the heatmaps; none where a network finds no objects (`models.occupancy`).
         subtypes: number of subtype logits.
         gsd: accepted native GSD and working GSD.
         thresholds: shipped score threshold per class.
@@ -82,22 +82,26 @@ class Card:
             raise ModelError(f"{self.weights}: is not the file its card describes (sha256 {found[:12]}...)", "Restore it.")
 
 
+def find_tracks() -> Card:
+    """The card of the network that tells occupied track (`models.occupancy`)."""
+    return Card.read(WEIGHTS / "track-1.yaml")
+
+
 def find(name_or_path: str | Path) -> tuple[Card, ...]:
-    """The cards behind a name: ``default`` is every shipped head.
+    """The cards of the detector heads behind a name: ``default`` is every shipped head.
 
     Raises:
         ModelError: nothing of that name ships, or the file has no card.
     """
-    shipped = sorted(WEIGHTS.glob("*.yaml"))
-    if name_or_path == "default":
-        if not shipped:
-            raise ModelError(f"{WEIGHTS}: no weights are installed", "Train some with `make train`.")
-        return tuple(Card.read(p) for p in shipped)
     path = Path(name_or_path)
     if path.suffix == ".safetensors":
         return (Card.read(path.with_suffix(".yaml")),)
-    matching = [p for p in shipped if p.stem == str(name_or_path)]
-    if not matching:
-        names = ", ".join(["default", *(p.stem for p in shipped)])
+    heads = {card.name: card for card in map(Card.read, sorted(WEIGHTS.glob("*.yaml"))) if card.classes}
+    if name_or_path == "default":
+        if not heads:
+            raise ModelError(f"{WEIGHTS}: no weights are installed", "Train some with `make train`.")
+        return tuple(heads.values())
+    if str(name_or_path) not in heads:
+        names = ", ".join(["default", *heads])
         raise ModelError(f"model '{name_or_path}' is not known", f"Shipped are {names}; or give a .safetensors file.")
-    return (Card.read(matching[0]),)
+    return (heads[str(name_or_path)],)

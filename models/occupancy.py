@@ -8,12 +8,13 @@ step along it, in metres, whatever the GSD.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+
+from models.card import find_tracks
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -29,8 +30,6 @@ DILATIONS = (1, 2, 4, 8)
 
 CORE = 1
 """Samples on either side of the centre line that must be valid for a metre of track to be observed: a body is 3 m wide."""
-
-WEIGHTS = Path(__file__).parent / "weights" / "track-1.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +87,21 @@ def normalised(tracks: Sequence[Unrolled]) -> tuple[list[F32], float]:
     return [np.clip((t.values - shift) / spread, -6, 6).astype(np.float32) * t.valid for t in tracks], contrast
 
 
-def occupied(tracks: Sequence[Unrolled], gsd_m: float, weights: Path = WEIGHTS) -> list[F64]:
-    """(N,) probability per step of each track that a string of cars stands there; 0 where it could not be seen."""
-    layers, (values, contrast) = _load(weights), normalised(tracks)
+def occupied(tracks: Sequence[Unrolled], gsd_m: float) -> list[F64]:
+    """(N,) probability per step of each track that a string of cars stands there; 0 where it could not be seen.
+
+    Raises:
+        ModelError: the weights are missing, or not those of their card.
+    """
+    layers, (values, contrast) = _layers(), normalised(tracks)
     return [_network(x, gsd_m, contrast, layers) * t.valid for x, t in zip(values, tracks, strict=True)]
 
 
-@lru_cache(maxsize=2)
-def _load(weights: Path) -> tuple[tuple[F32, F32], ...]:
-    stored = load_file(weights)
+@lru_cache(maxsize=1)
+def _layers() -> tuple[tuple[F32, F32], ...]:
+    card = find_tracks()
+    card.verify()
+    stored = load_file(card.weights)
     return tuple((stored[f"{i}.weight"], stored[f"{i}.bias"]) for i in range(len(DILATIONS) + 1))
 
 

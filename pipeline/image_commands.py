@@ -45,6 +45,7 @@ def compare_images(before: Path, after: Path, out: Path, *, gsd: float | None, m
     """Change raster, change features and picture of two looks."""
     import models
     from models import CLASSES
+    from pipeline.change.difference import patch_summary
     from pipeline.change.objects import counts
     from pipeline.change.pair import compare
     from pipeline.change.records import Kind
@@ -65,10 +66,11 @@ def compare_images(before: Path, after: Path, out: Path, *, gsd: float | None, m
     export.write(out / "change.tif", lambda path: export.change_cog(path, change.change))
     features = export.change_features(change.grid, (change.before_boxes, change.after_boxes), change.objects)
     export.write(out / "changes.geojson", export.collection(features, change.grid.crs))
+    export.write(out / "patches.geojson", export.collection(export.patch_features(change.grid, change.patches), change.grid.crs))
     a, tally = change.alignment, counts(change.objects)
     if as_json:
         alignment = {k: getattr(a, k) for k in ("dx_px", "dy_px", "residual_px", "reliability", "applied", "reason")}
-        print_json({"alignment": alignment, "counts": tally})
+        print_json({"alignment": alignment, "counts": tally, "patches": patch_summary(change.patches)})
         return
     state = "applied" if a.applied else "not applied"
     console().print(f"shift dx {a.dx_px:.2f} dy {a.dy_px:.2f} px, residual {a.residual_px:.2f} px, {state}: {a.reason}")
@@ -76,6 +78,7 @@ def compare_images(before: Path, after: Path, out: Path, *, gsd: float | None, m
     for name in CLASSES:
         table.add_row(name, *(str(tally[name][k.name.lower()]) for k in Kind))
     console().print(table)
+    console().print(export.patch_words(patch_summary(change.patches)))
     console().print(f"picture  {out / 'change.png'}")
 
 

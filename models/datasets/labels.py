@@ -103,9 +103,9 @@ Drawn = tuple[str, F64, bool]
 
 
 def _dota(path: Path) -> list[Drawn]:
-    """``x1 y1 x2 y2 x3 y3 x4 y4 class difficulty``; header lines are passed over."""
+    """``x1 y1 x2 y2 x3 y3 x4 y4 class difficulty``; header lines are passed over, difficulty 1 is unsure: cut by the frame, say."""
     parts = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(p[8], np.array(p[:8], np.float64).reshape(4, 2), True) for p in parts if len(p) >= 9]
+    return [(p[8], np.array(p[:8], np.float64).reshape(4, 2), p[9:10] != ["1"]) for p in parts if len(p) >= 9]
 
 
 def _own(features: list[dict[str, Any]]) -> list[Drawn]:

@@ -210,11 +210,9 @@ def sense(image: F32, rng: np.random.Generator, coarsen: float) -> F32:
         out = out.mean() + rng.uniform(0.4, 1.0) * (out - out.mean())
     out = np.clip(out, 0, None) + rng.uniform(0.0, 0.12) * (rng.random() < 0.6)
     out = out * (1 + rng.normal(0, 0.05, 3)).astype(np.float32)
-    panchromatic = rng.random() < 0.15
-    noise = rng.normal(0, rng.uniform(0.002, 0.018), out.shape)
-    out = out + noise
-    if panchromatic:  # one band, one noise
-        out = np.repeat(out.mean(axis=2, keepdims=True) + (noise[..., :1] - noise.mean(axis=2, keepdims=True)), 3, axis=2)
+    if rng.random() < 0.15:  # panchromatic
+        out = np.repeat(out.mean(axis=2, keepdims=True), 3, axis=2)
+    out = out + rng.normal(0, rng.uniform(0.002, 0.018), out.shape)
     byte = np.clip(out * 255, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
         ok, code = cv2.imencode(".jpg", byte, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 95))])

@@ -1,9 +1,9 @@
 """E1: a number of boxes, corrected by how well the detector finds their class, and how often that interval holds (METHOD 5)."""
 
 from collections.abc import Sequence
-from math import exp, log, sqrt
+from math import log, sqrt
 
-from models.calibration import PRIOR_BOXES, Calibration
+from models.calibration import Calibration, corrected
 from pipeline.activity.nb import Z90
 
 UNKNOWN_RATE_SD = 0.15
@@ -32,21 +32,18 @@ def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) 
 def corrected_count(raw: int, rates: Calibration, score: float | None = None) -> tuple[float, float, float]:
     """E1: ``N = n P / R`` with its 90 % interval (METHOD 5), corrected by the mean `score` of the `raw` boxes.
 
-    ``Var N = N (1 - R) / R + n P (1 - P) / R^2 + N^2 (var R / R^2 + var P / P^2 + s^2)``: chance within the scene, the number of
-    labelled objects behind P and R, and the spread s of the count between scenes. The upper end is never below the number that would
-    be missed altogether with probability 5 %.
+    To the variance by chance within the scene (`models.calibration.corrected`) come ``N^2 (var R / R^2 + var P / P^2 + s^2) + a^2``:
+    the number of labelled objects behind P and R, the spread s of the count between scenes, and the floor a. The upper end is never
+    below the number that would be missed altogether with probability 5 %.
 
     >>> [round(v) for v in corrected_count(73, Calibration("railcar", 0.3, 0.8, 0.96, 0.96, 156))]
     [73, 68, 78]
     """
     precision, recall = max(rates.precision, 0.01), max(rates.recall, 0.01)
-    value = raw * precision / recall
-    if score is not None:
-        value *= exp(-rates.score_slope * (score - rates.score_mean) * raw / (raw + PRIOR_BOXES))
+    value, variance = corrected(raw, rates, score)
     measured = ((1 - recall) / recall + (1 - precision) / precision) / max(rates.n, 1)
     from_rates = measured + rates.scene_sd**2 if rates.n > 0 else 2 * UNKNOWN_RATE_SD**2
-    variance = value * (1 - recall) / recall + raw * precision * (1 - precision) / recall**2 + value**2 * from_rates
-    half = Z90 * sqrt(variance)
+    half = Z90 * sqrt(variance + value**2 * from_rates + rates.floor_sd**2)
     missed = log(0.05) / log(1 - recall) if recall < 1 else 0.0  # (1 - R)^N = 5 %
     return value, max(0.0, value - half), max(value + half, missed)
 

@@ -78,13 +78,14 @@ def lean(b: F64, a: F64, reach_px: float, gsd_m: float) -> F64 | None:
 
 
 def covered(own: F64, others: F64) -> NDArray[np.bool_]:
-    """(N,) whether a box of the other look covers half of each box, whatever its size."""
+    """(N,) whether boxes of the other look cover half of each box, whatever their sizes: one alone, or several between them."""
     if len(own) == 0 or len(others) == 0:
         return np.zeros(len(own), np.bool_)
     i, j = ob.candidate_pairs(own, others)
-    smaller = np.minimum(ob.area(own)[i], ob.area(others)[j])
-    hit = ob.intersection_pairs(own[i], others[j]) >= COVERED * smaller
-    return np.isin(np.arange(len(own)), i[hit])
+    shared = ob.intersection_pairs(own[i], others[j])
+    alone = shared >= COVERED * np.minimum(ob.area(own)[i], ob.area(others)[j])
+    together = np.bincount(i, shared, len(own)) >= COVERED * ob.area(own)
+    return np.isin(np.arange(len(own)), i[alone]) | together
 
 
 def swung(b: F64, a: F64, gate_px: float) -> Pairs:

@@ -29,7 +29,7 @@ HINT_RATIO = 1.5
 SHOWN, BLANK, TAKEN, MISSED = (
     "its structure is in both looks",
     "the other look is white and blank there",
-    "another object overlaps its place",
+    "other objects overlap its place",
     "the other look may have missed it",
 )
 FOLLOWED = "another hull of this length may have followed at its berth"

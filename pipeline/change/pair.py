@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.change.difference import Gain, difference, normalise
+from pipeline.change.difference import Gain, Patch, difference, normalise, patches
 from pipeline.change.evidence import Structure
 from pipeline.change.objects import Look, look, match_objects
 from pipeline.change.records import Alignment, ChangeMap, ObjectChanges
@@ -31,6 +31,7 @@ class PairChange:
         alignment: how the after look lies on the before look.
         gain: radiometry of after to before.
         change: pixel change on `grid`.
+        patches: where pixels changed, largest first.
         objects: fate of every object.
         grid: the common grid.
         before: pixels of the earlier look on `grid`.
@@ -44,6 +45,7 @@ class PairChange:
     alignment: Alignment
     gain: Gain
     change: ChangeMap
+    patches: tuple[Patch, ...]
     objects: ObjectChanges
     grid: Grid
     before: Tile
@@ -87,7 +89,8 @@ def compare(
     structure = (Structure.of(before), Structure.of(aligned))
     tolerance = _parallax(first) + _parallax(second) + (alignment.residual_px if alignment.applied else 1.0) * gsd_m
     objects = match_objects(*looks, gsd_m, tolerance, weak, structure)
-    return PairChange(alignment, gain, change, objects, grid, before, aligned, *looks, gsd_m, tolerance)
+    found_patches = tuple(patches(change, gsd_m, tolerance))
+    return PairChange(alignment, gain, change, found_patches, objects, grid, before, aligned, *looks, gsd_m, tolerance)
 
 
 def _masked(tile: Tile, observed: Observed, to_scene: np.ndarray) -> Tile:

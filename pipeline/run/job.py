@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from models.card import find
+from models.card import find, find_tracks
 from pipeline.config import Run
 from pipeline.errors import StoreError, YardwatchError
 from pipeline.imagery.catalog import build_catalog
@@ -90,7 +90,9 @@ class Job:
             YardwatchError: a configuration, model or folder that stops the whole job; a bad image is only skipped.
         """
         sites = self.run.load_sites()
-        heads = [(card.name, card.sha256) for card in find(self.run.model)]
+        cards = find(self.run.model)
+        heads = [(card.name, card.sha256, card.thresholds, asdict(card.gsd)) for card in cards]
+        counting = [asdict(row) for card in cards for row in card.calibration], find_tracks().sha256
         catalog = build_catalog(self.run.imagery)
         self.skipped += [(s.name, s.reason) for s in catalog.skipped]
         seen = [s for s in catalog.scenes if not self._embargoed(s)]
@@ -114,7 +116,7 @@ class Job:
             ]
             self._make("detect", executor, tasks)
             seen = [s for s in seen if ("detect", s.id) in self.folders]
-            return [r for site in sites if (r := self._site(site, [s for s in seen if sees(site, s)], heads, executor))]
+            return [r for site in sites if (r := self._site(site, [s for s in seen if sees(site, s)], counting, executor))]
 
     def _embargoed(self, scene: Scene) -> bool:
         days = self.run.review.embargo_days
@@ -123,7 +125,7 @@ class Job:
             return True
         return False
 
-    def _site(self, site: Site, scenes: Sequence[Scene], heads: Any, executor: Executor | None) -> SiteResult | None:
+    def _site(self, site: Site, scenes: Sequence[Scene], counting: Any, executor: Executor | None) -> SiteResult | None:
         if not scenes:
             self.skipped.append((site.id, "no usable image shows this site"))
             return None
@@ -134,7 +136,7 @@ class Job:
         made = {(stage, s.id): self.folders[stage, s.id] for s in scenes for stage in ("observe", "detect")}
         made |= {("align", name): folder for name, folder in align.items()}
         facts = site.model_dump(mode="json")
-        inputs = [facts, heads, [[self._keys_of(site, s) for s in look] for look in looks]]
+        inputs = [facts, counting, [[self._keys_of(site, s) for s in look] for look in looks]]
         work = partial(stages.do_estimate, site, reference, looks, made, self.run.model)
         self._make("estimate", None, [self._task("estimate", site.id, inputs, work)])
         estimate = self.folders["estimate", site.id]
@@ -243,7 +245,7 @@ class Job:
             "version": VERSION,
             "settings": settings,
             "stages": {name: stage.version for name, stage in STAGES.items()},
-            "models": [{"name": card.name, "sha256": card.sha256} for card in find(self.run.model)],
+            "models": [{"name": card.name, "sha256": card.sha256} for card in (*find(self.run.model), find_tracks())],
             "artefacts": sorted(self.artefacts, key=lambda a: (a["stage"], a["label"])),
             "skipped": [{"name": n, "reason": r} for n, r in sorted(self.skipped)],
         }

@@ -146,6 +146,7 @@ def _pair_view(out: Path, site: str, pair: tuple[Scene, Scene], folder: Path, ch
     publish(folder / "blink.gif", out / f"{name}.gif")
     words = "Registered" if alignment.applied else "Not shifted"
     words += f": dx {alignment.dx_px:.2f}, dy {alignment.dy_px:.2f} px, residual {alignment.residual_px:.2f} px; {alignment.reason}."
+    words += f" {export.patch_words(known['patches'])}"
     pictures = [
         Picture(
             (folder / f"{side}.jpg").read_bytes(),

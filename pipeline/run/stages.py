@@ -17,6 +17,7 @@ from pipeline.activity.merge import estimate_look
 from pipeline.activity.occupied import REACH_M, TrackLook, hidden, look_along
 from pipeline.activity.pile_look import PileLook, look_at_pile
 from pipeline.activity.records import Estimate
+from pipeline.change.difference import patch_summary
 from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
 from pipeline.change.records import Alignment
@@ -58,8 +59,8 @@ STAGES = {
         Stage("observe", 2, (), "masking what cannot be seen"),
         Stage("detect", 4, (), "finding objects"),
         Stage("align", 4, (), "registering looks to the site's frame"),
-        Stage("estimate", 6, ("observe", "detect", "align"), "counting by zone"),
-        Stage("compare", 8, ("observe", "detect"), "comparing consecutive looks"),
+        Stage("estimate", 7, ("observe", "detect", "align"), "counting by zone"),
+        Stage("compare", 9, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
         Stage("draw", 3, ("observe", "detect", "align", "estimate"), "drawing overlays"),
     )
@@ -226,6 +227,7 @@ def write_pair(pair: tuple[Scene, Scene], change: PairChange, folder: Path) -> N
             "alignment": codec.alignment_record(change.alignment),
             "counts": counts(change.objects),
             "changed_share": float(change.change.changed.sum() / max(1, change.change.valid.sum())),
+            "patches": patch_summary(change.patches),
             "gain": list(change.gain.gain),
             "offset": list(change.gain.offset),
         },

@@ -84,6 +84,14 @@ def test_a_box_of_another_size_on_its_place_is_no_departure() -> None:
     assert set(found.reason) == {TAKEN}
 
 
+def test_a_string_cut_into_other_cars_is_no_change() -> None:
+    """A car of 12 m in one look; in the other two boxes of 11 m meet in its middle, and neither covers half of anything."""
+    found = match_objects(
+        look_of(np.array([[20.0, 50, 12, 3, 0]])), look_of(np.array([[11.6, 50, 11, 3, 0], [28.4, 50, 11, 3, 0]])), 1.0
+    )
+    assert found.kind[found.before >= 0].tolist() == [Kind.UNCERTAIN]
+
+
 def test_a_lean_that_all_share_is_no_move_and_hides_none() -> None:
     before = row(24)
     after = np.delete(row(24, dy=3.6), 5, axis=0)  # the neighbour track is 5 m away: the lean alone is most of it

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from models import Detections
 from models.render import render_chip
-from pipeline.change.difference import difference, normalise
+from pipeline.change.difference import difference, normalise, patch_summary, patches
 from pipeline.change.fit import robust_fit, sound
 from pipeline.change.objects import Look, counts, look, match_objects
-from pipeline.change.records import Kind
+from pipeline.change.records import ChangeMap, Kind
 from pipeline.change.register import IDENTITY, register, warp
 from pipeline.grid import Grid, Window
 from pipeline.imagery.observed import Observed, Unseen
@@ -158,3 +158,15 @@ def test_matches_that_fold_the_ground_are_no_map() -> None:
         np.array([[-1.0, 0, 0], [0, 1, 0]]),
     ):
         assert not sound(folded)
+
+
+def test_changed_ground_is_outlined_and_what_the_view_may_have_made_is_told_apart() -> None:
+    """At 0.5 m: a block of 10 m x 6 m, and a strip 2 m wide along an edge, under views that may leave 2.5 m."""
+    changed = np.zeros((80, 80), np.bool_)
+    changed[10:22, 10:30] = True
+    changed[40:44, 5:75] = True
+    grid = Grid(80, 80, (1, 0, 0, 0, 1, 0), None)
+    found = patches(ChangeMap(changed.astype(np.float32), changed, ~np.zeros_like(changed), grid, 2.6, ""), 0.5, 2.5)
+    assert [(p.area_m2, p.view) for p in found] == [(70.0, True), (60.0, False)]
+    assert found[1].outline.bounds == (10, 10, 30, 22)
+    assert patch_summary(found) == {"counted": 1, "area_m2": 60.0, "view": 1}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from models import Detections
-from models.calibration import Counted, fit
+from models.calibration import LEAST_OBJECTS, Counted, fit
 from models.detector import CLASSES
 from models.evaluate import Case, confusion, score
-from pipeline.activity.counted import corrected_count
+from pipeline.activity.counted import corrected_count, held
 from pipeline.review.sheet import FALSE, HIT, MISSED, draw_sheet
 
 CONTAINER, RAILCAR = CLASSES.index("container"), CLASSES.index("railcar")
@@ -68,6 +68,27 @@ def test_a_calibration_finds_what_confidence_tells_and_what_it_leaves() -> None:
     plain = fit("railcar", 0.2, 0.4, scenes(rng, -1.0, 0.1))  # surer where fewer are found: no reason, no slope
     assert plain.score_slope == 0.0
     assert plain.scene_sd > told.scene_sd
+
+
+def mixed_scenes(rng: np.random.Generator, number: int) -> list[Counted]:
+    """Full and nearly empty scenes; false boxes come whatever stands there, and one scene in twelve goes badly wrong."""
+    out = []
+    for k in range(number):
+        objects = int(rng.integers(0, 6)) if k % 4 == 0 else int(rng.integers(20, 120))
+        spread = 0.45 if rng.random() < 1 / 12 else 0.06
+        hits = rng.binomial(objects, float(np.clip(0.85 * np.exp(rng.normal(0, spread)), 0, 1)))
+        out.append(Counted(int(hits) + int(rng.poisson(rng.gamma(1.0, 3.0))), int(hits), objects, 0.6))
+    return out
+
+
+def test_intervals_hold_nine_in_ten_of_full_and_of_empty_scenes_that_are_yet_to_come() -> None:
+    rng = np.random.default_rng(5)
+    rates = fit("railcar", 0.2, 0.4, mixed_scenes(rng, 2000))
+    assert rates.floor_sd > 1
+    later = mixed_scenes(rng, 4000)
+    for few in (True, False):
+        pictures = [(s.objects, s.found, s.score) for s in later if (s.objects < LEAST_OBJECTS) == few]
+        assert held(pictures, rates) == pytest.approx(0.9, abs=0.03)
 
 
 def test_a_doubtful_scene_held_more_than_was_found() -> None:

@@ -8,7 +8,7 @@ import yaml
 
 import models
 from models import boxes as ob
-from models.card import Card, find
+from models.card import Card, find, find_tracks
 from models.codec import decode, encode
 from models.evaluate import score
 from models.network import HALO, STRIDE
@@ -84,7 +84,8 @@ def test_every_shipped_head_matches_its_card_and_fits_twelve_megabytes() -> None
     for card in cards:
         card.verify()
         assert card.calibration, card.name
-    assert sum(card.weights.stat().st_size for card in cards) < 12e6
+    find_tracks().verify()
+    assert sum(card.weights.stat().st_size for card in (*cards, find_tracks())) < 12e6
 
 
 def test_damaged_or_unknown_weights_are_clear_errors(tmp_path: Path) -> None:
