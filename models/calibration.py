@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, exp, log, sqrt
+from math import exp, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -95,11 +95,10 @@ def _spread(scenes: Sequence[Counted], rates: Calibration, *, relative: bool) ->
     """The least spread, in objects or relative to the count, with which intervals hold the truth of nine in ten scenes.
 
     Not their standard deviation: a few scenes go badly wrong, and would widen the interval of all others beyond what it promises.
-    The quantile is that of a scene yet to come (conformal: rank 0.9 (n + 1) of n).
     """
     wanted = []
     for s in scenes:
         value, chance = corrected(s.found, rates, s.score if s.found else None)
         beyond = ((value - s.objects) / HALF_WIDTH) ** 2 - chance - (rates.floor_sd**2 if relative else 0.0)
         wanted.append(max(0.0, beyond) / (max(value, 0.5) ** 2 if relative else 1.0))
-    return sqrt(sorted(wanted)[min(ceil(HELD * (len(wanted) + 1)), len(wanted)) - 1])
+    return sqrt(float(np.quantile(wanted, HELD)))

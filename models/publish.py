@@ -21,7 +21,7 @@ from models.train import Recipe
 
 CALIBRATION_SEEDS = 4_970_000
 """First seed of the scenes behind a calibration: neither trained on nor judged by."""
-SCENES = {"container": 60, "railcar": 200, "vessel": 60}
+SCENES = {"container": 60, "railcar": 400, "vessel": 60}
 """Scenes per GSD: a rendered yard holds some 40 cars, a terminal 350 boxes."""
 YARD_M = 154.0
 """Side of a calibration yard."""
