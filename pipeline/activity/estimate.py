@@ -17,7 +17,7 @@ from models import Detections
 from models.calibration import Calibration
 from models.occupancy import STEP_M
 from pipeline.activity.counted import calibration_for, corrected_count
-from pipeline.activity.lengths import CAR_M, END_SD_GSD, FLEET_SD_M, Number, cars_from_strings, misread_sd
+from pipeline.activity.lengths import CAR_M, END_SD_GSD, FLEET_SD_M, Number, cars_from_strings, misread_sd, without_shadow
 from pipeline.activity.occupied import TrackLook, seen_share
 from pipeline.activity.pile_look import SMALLEST_M2, PileLook
 from pipeline.activity.piles import SLOT_M2, USUAL_TIERS, from_block
@@ -121,7 +121,7 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
         return [blank]
     seen = replace(blank, value=0.0, low=0.0, high=0.0, not_observed="")
     if estimator == "E2":
-        return _by_length(seen, tracks, zone)
+        return _by_length(seen, tracks, zone, look.sun_deg)
     of_class = inside.of(cls)
     rates, note = calibration_for(calibration, cls, look.gsd_m)
     value, low, high = corrected_count(len(of_class), rates, float(of_class.scores.mean()) if len(of_class) else None)
@@ -186,10 +186,10 @@ def _by_pile(look: LookView, zone: Zone) -> Estimate:
     return replace(blank, value=found.value, low=found.low, high=found.high, not_observed="", note=note)
 
 
-def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone) -> list[Estimate]:
+def _by_length(seen: Estimate, tracks: Sequence[TrackLook], zone: Zone, sun_deg: float | None) -> list[Estimate]:
     """E2: metres of occupied track, and the cars they make."""
     assert seen.gsd_m is not None
-    lengths = [(end - start) * STEP_M for track in tracks for start, end in track.strings()]
+    lengths = [without_shadow((end - start) * STEP_M, sun_deg) for track in tracks for start, end in track.strings()]
     misread = misread_sd(sum(track.doubt_m for track in tracks))
     ends = sqrt(2 * len(lengths)) * END_SD_GSD * seen.gsd_m
     metres = Number(sum(lengths), hypot(misread, ends))

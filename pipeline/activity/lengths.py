@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, radians, sqrt, tan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ DOUBT_SHARE, STRETCH_M = 0.31, 28.0
 """Error of one picture's tracks, relative to the metres that the network itself doubts, and length of stretches that are misread
 each for itself. Fitted to 300 rendered yards (seeds 4 980 000 to 4 980 299) at 1 to 3 m so that nine intervals of ten hold the truth,
 at any GSD, sun and view, of few metres and of many."""
+
+SHADOW_SHARE, SHADOW_LENGTH = 0.069, 1.38
+"""Strings are read 7 % longer for each height of a body that its shadow is longer, which fills gaps and adds to ends, and right where a
+shadow is 1.38 heights long. Fitted to 120 rendered yards (seeds 4 980 000 to 4 980 119) at 1 to 3 m, sun 20 to 65 degrees high."""
 
 PITCH_RANGE_M = (10.0, 25.0)
 """Where the repeat of a string is looked for (METHOD 5, E3)."""
@@ -73,6 +77,18 @@ def misread_sd(doubt_m: float) -> float:
         doubt_m: metres expected to be misread, by the network's own probabilities.
     """
     return sqrt((DOUBT_SHARE * doubt_m) ** 2 + STRETCH_M * doubt_m)
+
+
+def without_shadow(length_m: float, sun_deg: float | None) -> float:
+    """Length of a string less what its shadow makes of it; as it was read where the height of the sun is not declared.
+
+    >>> [round(without_shadow(100, sun)) for sun in (20, 36, 65)]
+    [91, 100, 107]
+    """
+    if sun_deg is None:
+        return length_m
+    shadow = 1 / tan(radians(min(max(sun_deg, 20.0), 65.0)))
+    return length_m * exp(-SHADOW_SHARE * (shadow - SHADOW_LENGTH))
 
 
 def cars_from_strings(strings_m: Sequence[float], gsd_m: float, car_m: float = CAR_M, car_sd_m: float = FLEET_SD_M) -> Number:

@@ -59,7 +59,7 @@ STAGES = {
         Stage("observe", 2, (), "masking what cannot be seen"),
         Stage("detect", 4, (), "finding objects"),
         Stage("align", 4, (), "registering looks to the site's frame"),
-        Stage("estimate", 7, ("observe", "detect", "align"), "counting by zone"),
+        Stage("estimate", 8, ("observe", "detect", "align"), "counting by zone"),
         Stage("compare", 9, ("observe", "detect"), "comparing consecutive looks"),
         Stage("judge", 1, ("estimate",), "testing against the baseline"),
         Stage("draw", 3, ("observe", "detect", "align", "estimate"), "drawing overlays"),

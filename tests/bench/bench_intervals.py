@@ -48,8 +48,8 @@ from pipeline.imagery.scene import Tile
 from pipeline.site import Zone
 
 F32 = NDArray[np.float32]
-JUDGED, CALIBRATING = 9_740_000, 4_980_000
-"""First seeds; those from 9 700 000 and 9 720 000 judged earlier calibrations and are spent."""
+JUDGED, CALIBRATING = {"E1": 9_740_000, "E2": 9_760_000}, {"E1": 4_980_000, "E2": 4_980_000}
+"""First seeds of yards; what lies below and from 9 700 000 on judged earlier calibrations and is spent."""
 FLEET_SD_M = 0.33
 """How far the metres per car of a yard lie from those of the fleet it was drawn from, which the zone declares; by ``--calibrate``."""
 CAR_GSDS, TRACK_GSDS, PILE_GSDS = (0.3, 0.5, 0.8), (1.0, 1.5, 2.0, 3.0), (0.3, 0.6, 1.5, 3.0)
@@ -242,20 +242,20 @@ def main() -> None:
     parser.add_argument("--only", choices=("E1", "E2", "E4"), help="one estimator alone")
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    first = CALIBRATING if given.calibrate else JUDGED
+    seeds = {e: range(first, first + given.yards) for e, first in (CALIBRATING if given.calibrate else JUDGED).items()}
     rows: list[Row] = []
     if given.only in {None, "E2"}:
-        rows += [r for seed in range(first, first + given.yards) for r in measure_tracks(seed)]
+        rows += [r for seed in seeds["E2"] for r in measure_tracks(seed)]
     if given.only in {None, "E1"}:
         heads = models.load("yard-1")
         with tempfile.TemporaryDirectory() as folder:
-            rows += [r for seed in range(first, first + given.yards) for r in count_cars(seed, heads, Path(folder))]
+            rows += [r for seed in seeds["E1"] for r in count_cars(seed, heads, Path(folder))]
     if given.only in {None, "E4"}:
         piles = [r for at in range(given.yards) for r in measure_piles(PILES[given.calibrate] + at)]
         print(f"E4: a block found in {len(piles)} of {given.yards * len(PILE_GSDS)} looks")
         rows += piles
     if given.calibrate and given.only != "E4":
-        fleet([plan_yard(seed, EXTENT_M["E2"]) for seed in range(first, first + given.yards)])
+        fleet([plan_yard(seed, EXTENT_M["E2"]) for seed in seeds["E2"]])
     if given.calibrate:
         calibration(rows)
     report(rows)
