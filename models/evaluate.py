@@ -19,7 +19,6 @@ from models.datasets.real import Picture, read_picture
 from models.detector import CLASSES, Detections, Detector, load
 from models.network import STRIDE
 from models.render import EVALUATION_SEEDS, render_chip
-from models.render.chip import share_inside
 from models.structure import detect
 
 MATCH_IOU = 0.3
@@ -244,8 +243,7 @@ def _muttenz(head: Detector, path: Path, gsd: float) -> Case:
     known = picture.care[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0  # not on a car that the frame cuts
     east, shift = found.take((found.boxes[:, 0] >= edge) & known).moved(-start, 0, 1), (start, 0, 0, 0, 0)
     railcars = np.full(len(boxes), CLASSES.index("railcar"), np.uint8)
-    whole = share_inside(boxes, round(width * zoom), round(height * zoom)) >= WHOLE
-    return Case("muttenz x >= 640", gsd, pixels[:, :, start:], east, boxes - shift, railcars, whole)
+    return Case("muttenz x >= 640", gsd, pixels[:, :, start:], east, boxes - shift, railcars, np.ones(len(boxes), np.bool_))
 
 
 def at_gsd(picture: Picture, gsd: float, working: float) -> tuple[NDArray[np.float32], float]:

@@ -7,7 +7,7 @@ step along it, in metres, whatever the GSD.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -97,7 +97,7 @@ def occupied(tracks: Sequence[Unrolled], gsd_m: float) -> list[F64]:
     return [_network(x, gsd_m, contrast, layers) * t.valid for x, t in zip(values, tracks, strict=True)]
 
 
-@lru_cache(maxsize=1)
+@cache
 def _layers() -> tuple[tuple[F32, F32], ...]:
     card = find_tracks()
     card.verify()

@@ -45,9 +45,9 @@ def compare_images(before: Path, after: Path, out: Path, *, gsd: float | None, m
     """Change raster, change features and picture of two looks."""
     import models
     from models import CLASSES
-    from pipeline.change.difference import patch_summary
     from pipeline.change.objects import counts
     from pipeline.change.pair import compare
+    from pipeline.change.patches import patch_summary, patch_words
     from pipeline.change.records import Kind
     from pipeline.config import ChangeSettings, DetectionSettings
     from pipeline.detection.scene import detect_scene
@@ -78,7 +78,7 @@ def compare_images(before: Path, after: Path, out: Path, *, gsd: float | None, m
     for name in CLASSES:
         table.add_row(name, *(str(tally[name][k.name.lower()]) for k in Kind))
     console().print(table)
-    console().print(export.patch_words(patch_summary(change.patches)))
+    console().print(patch_words(patch_summary(change.patches)))
     console().print(f"picture  {out / 'change.png'}")
 
 

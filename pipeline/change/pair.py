@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.change.difference import Gain, Patch, difference, normalise, patches
+from pipeline.change.difference import Gain, difference, normalise
 from pipeline.change.evidence import Structure
 from pipeline.change.objects import Look, look, match_objects
+from pipeline.change.patches import Patch, patches
 from pipeline.change.records import Alignment, ChangeMap, ObjectChanges
 from pipeline.change.register import register, warp_tile
 from pipeline.config import ChangeSettings

@@ -20,8 +20,8 @@ from models import boxes as ob
 from models.detector import Flag
 from pipeline.activity.records import Estimate
 from pipeline.activity.zonal import ZoneChange
-from pipeline.change.difference import Patch
 from pipeline.change.objects import Look
+from pipeline.change.patches import Patch
 from pipeline.change.records import ChangeMap, Kind, ObjectChanges
 from pipeline.errors import StoreError
 from pipeline.grid import Grid
@@ -199,12 +199,6 @@ def patch_features(grid: Grid, patches: Sequence[Patch]) -> list[dict[str, Any]]
         properties = {"area_m2": patch.area_m2, "view": patch.view}
         features.append({"type": "Feature", "geometry": lonlat(geometry, grid.crs), "properties": properties})
     return features
-
-
-def patch_words(summary: Mapping[str, float]) -> str:
-    """The summary of a pair's patches as a sentence."""
-    words = f"Pixels changed on {summary['counted']:.0f} patches, {summary['area_m2']:,.0f} m2 in all"
-    return words + (f"; {summary['view']:.0f} more are no wider than the view alone may make." if summary["view"] else ".")
 
 
 def change_cog(path: Path, change: ChangeMap) -> None:

@@ -13,6 +13,7 @@ from pipeline.activity.estimate import in_zone
 from pipeline.activity.records import Alert, Estimate
 from pipeline.activity.tables import record
 from pipeline.activity.zonal import Side, ZoneChange, zone_changes
+from pipeline.change.patches import patch_words
 from pipeline.imagery.catalog import stac_item
 from pipeline.imagery.scene import Scene
 from pipeline.review import export
@@ -146,7 +147,7 @@ def _pair_view(out: Path, site: str, pair: tuple[Scene, Scene], folder: Path, ch
     publish(folder / "blink.gif", out / f"{name}.gif")
     words = "Registered" if alignment.applied else "Not shifted"
     words += f": dx {alignment.dx_px:.2f}, dy {alignment.dy_px:.2f} px, residual {alignment.residual_px:.2f} px; {alignment.reason}."
-    words += f" {export.patch_words(known['patches'])}"
+    words += f" {patch_words(known['patches'])}"
     pictures = [
         Picture(
             (folder / f"{side}.jpg").read_bytes(),

@@ -17,9 +17,9 @@ from pipeline.activity.merge import estimate_look
 from pipeline.activity.occupied import REACH_M, TrackLook, hidden, look_along
 from pipeline.activity.pile_look import PileLook, look_at_pile
 from pipeline.activity.records import Estimate
-from pipeline.change.difference import patch_summary
 from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
+from pipeline.change.patches import patch_summary
 from pipeline.change.records import Alignment
 from pipeline.change.register import IDENTITY, register
 from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings

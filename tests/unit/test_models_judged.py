@@ -13,8 +13,9 @@ import models
 from models import boxes as ob
 from models.datasets.labels import read_labels
 from models.evaluate import Case, Score, score
-from models.judged import TRAINED_ON, judge_file, label_files
+from models.judged import BUSAN_SPLIT, TRAINED_ON, judge_file, label_files
 from models.render import render_chip
+from models.train import Recipe
 
 LABELS = Path(__file__).resolve().parents[2] / "fixtures" / "labels"
 
@@ -76,6 +77,13 @@ def test_no_trained_image_judges() -> None:
     assert judging
     assert not judging & TRAINED_ON
     assert not {name for name in judging if name.startswith("muttenz")}
+
+
+def test_no_column_of_busan_both_trains_and_judges() -> None:
+    recipe = Recipe.read(Path(__file__).parents[2] / "configs" / "train" / "hull.yaml")
+    (busan,) = (entry for entry in recipe.real if "busan" in entry["path"])
+    assert busan["x_below"] < BUSAN_SPLIT
+    assert {entry["path"] for entry in recipe.real} == TRAINED_ON
 
 
 def test_ignored_and_doubtful_objects_switch_the_loss_off() -> None:
