@@ -1,11 +1,13 @@
-"""What was built over a series of looks: a lasting step of the ground's brightness, with its date interval (METHOD 7).
+"""What was built over a series of looks: a lasting step of the ground's tone or relief, with its date interval (METHOD 7).
 
-Cars move daily, and two looks cannot tell a pit from a parked lorry; many looks can. Looks come as a `Stack`. Per pixel the
+Cars move daily, and two looks cannot tell a pit from a parked lorry; many looks can. Looks come as a `Stack`. Two measures of the
+ground are followed: its tone, which a season changes as much as a spade does, and its relief, the spread of tone within a few pixels:
+banks, edges and their shadows make it large under every sun, and grass stays smooth. Per pixel the
 cumulative sums of the looks that saw it (CUSUM; unseen ones have no weight) give, for every date, the difference of the means before
 and after over its standard error; the largest one dates the step. Ground whose steps stand out and fall between the same looks makes
 a patch, and the mean series of a patch is judged again, with far less noise: its step must last to the end, be a step rather than a
-trend or a season, and be stronger than what the same looks in a random order hold (`EXPECTED_FALSE` patches a series): an order
-cannot matter where nothing was built.
+trend or a season, and be stronger than what the same looks in a random order hold (`EXPECTED_FALSE` patches a series and measure): an
+order cannot matter where nothing was built.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +38,14 @@ CLIP = 6.0
 PIXEL = 2.75
 """Strength from which a pixel may belong to a patch; what a patch is worth is judged on its mean series."""
 EXPECTED_FALSE = 0.25
-"""Patches per series that chance may make."""
+"""Patches per series that chance may make in each of the two measures."""
+MAYBE = 0.6
+"""Patches of this share of the threshold may be built: their ground says nothing about chance, since a step of two looks in nineteen
+comes out whole in one random order of eighty."""
+FEW_LOOKS = 3
+"""A step with no more looks than this on one side is believed only where the other measure may have it as well."""
+RELIEF_PX = 5
+"""Side of the window whose spread is the relief: the smallest structure that is asked for is six pixels wide (`stack.CELLS`)."""
 SHUFFLES = 16
 NEAR_M = 7.0
 """Shadow of a bank of 2.5 m under a sun of 20 degrees: ground that a new structure shades at times."""
@@ -53,7 +62,7 @@ class Built:
         area_m2: its area.
         last_without: index of the last look that saw the place without it.
         first_with: index of the first look that saw it.
-        strength: its step over the step's standard error.
+        strength: its step over the step's standard error, as a multiple of what chance reaches in the measure that shows it.
     """
 
     geometry: dict[str, Any]
@@ -71,16 +80,59 @@ class Growth:
         built: every new structure, by date, then place.
         low, high: 90 % interval of their number: chance patches taken away, ground that too few looks saw added.
         observed: share of the ground that enough looks saw.
-        threshold: strength from which a patch counts.
-        strength: (H, W) float32 strength per pixel, -1 where too few looks saw it.
+        thresholds: step over its standard error from which a patch counts, in tone and in relief.
+        strength: (H, W) float32 step of tone over its standard error, -1 where too few looks saw it.
     """
 
     built: tuple[Built, ...]
     low: int
     high: int
     observed: float
-    threshold: float
+    thresholds: tuple[float, float]
     strength: F32
+
+
+@dataclass
+class _Measure:
+    """One measure of the ground over the looks: its values, the candidates in them, and what chance reaches."""
+
+    stack: Stack
+    values: F32
+    strength: F32
+    candidates: list[Built]
+    threshold: float = np.inf
+
+    @classmethod
+    def of(cls, stack: Stack, least: float) -> "_Measure":
+        values = _clipped(stack.values, stack.valid)
+        strength, step = _steps(values, stack.valid)
+        return cls(stack, values, strength, _candidates(values, stack, strength, step, least))
+
+    def ground(self, near: float) -> Mask:
+        """Ground of what may be built."""
+        return _ground(self.candidates, MAYBE * self.threshold, self.strength.shape, near)
+
+    def ask_chance(self, valid: Mask, least: float, seed: int) -> None:
+        """Lower the threshold to what chance reaches on some ground, if that is lower."""
+        self.threshold = min(self.threshold, _threshold(self.stack, self.values * valid, valid, least, seed))
+
+    def may_have(self, b: Built) -> bool:
+        """Whether a candidate of this measure lies at a structure of the other, between the same looks."""
+        place = shape(b.geometry)
+        likely = (c for c in self.candidates if c.strength >= MAYBE * self.threshold and _together(b, c))
+        return any(shape(c.geometry).intersects(place) for c in likely)
+
+    def built(self, other: "_Measure") -> list[Built]:
+        """Candidates beyond chance, strength as a multiple of it; those that few looks carry must be seen by the other measure too."""
+        looks = len(self.values)
+        beyond = [b for b in self.candidates if b.strength >= self.threshold]
+        sure = [b for b in beyond if min(b.last_without + 1, looks - b.first_with) > FEW_LOOKS or other.may_have(b)]
+        return [replace(b, strength=round(b.strength / self.threshold, 2)) for b in sure]
+
+
+def _together(a: Built, b: Built) -> bool:
+    """Whether their date intervals overlap."""
+    return max(a.last_without, b.last_without) < min(a.first_with, b.first_with)
 
 
 def find_built(stack: Stack, min_area_m2: float, seed: int = 0) -> Growth:
@@ -91,22 +143,53 @@ def find_built(stack: Stack, min_area_m2: float, seed: int = 0) -> Growth:
         min_area_m2: minimum mapping unit.
         seed: of the random orders behind the threshold.
     """
-    values = _clipped(stack.values, stack.valid)
-    least = max(1.0, min_area_m2 / stack.gsd_m**2)
-    strength, step = _steps(values, stack.valid)
-    found = _candidates(values, stack, strength, step, least)
-    threshold = _threshold(stack, values, stack.valid, least, seed)
-    # what was built, and its shadows under every sun, inflate the null: leave that ground out and ask again
-    elsewhere = stack.valid & ~_ground(found, threshold, strength.shape, NEAR_M / stack.gsd_m)
-    threshold = min(threshold, _threshold(stack, values * elsewhere, elsewhere, least, seed))
-    enough = strength >= 0
-    found = [b for b in found if b.strength >= threshold]
+    least, near = max(1.0, min_area_m2 / stack.gsd_m**2), NEAR_M / stack.gsd_m
+    tone, relief = (_Measure.of(seen, least) for seen in (stack, replace(stack, values=_relief(stack))))
+    for measure in (tone, relief):
+        measure.ask_chance(stack.valid, least, seed)
+    for _ in range(2):
+        # what was built, and its shadows under every sun, inflate the null: leave that ground out and ask again
+        elsewhere = stack.valid & ~(tone.ground(near) | relief.ground(near))
+        for measure in (tone, relief):
+            measure.ask_chance(elsewhere, least, seed)
+    enough = tone.strength >= 0
+    found = _distinct(tone.built(relief), relief.built(tone), near)
     found.sort(key=lambda b: (b.first_with, b.last_without, shape(b.geometry).bounds))
     observed = float(enough.mean())
-    low = max(0, len(found) - int(stats.poisson.ppf(0.95, EXPECTED_FALSE)))
+    low = max(0, len(found) - int(stats.poisson.ppf(0.95, 2 * EXPECTED_FALSE)))
     unseen = len(found) * (1 - observed) / max(observed, 0.05)  # as densely built as the ground that was seen
     high = len(found) + (int(stats.poisson.ppf(0.95, unseen)) if unseen > 0 else 0)
-    return Growth(tuple(found), min(low, len(found)), high, observed, threshold, strength)
+    return Growth(tuple(found), min(low, len(found)), high, observed, (tone.threshold, relief.threshold), tone.strength)
+
+
+def _relief(stack: Stack) -> F32:
+    """(N, H, W) logarithm of the spread of tone around each pixel, less the look's median; 0 where not valid."""
+    out = np.zeros_like(stack.values)
+    for k, (values, valid) in enumerate(zip(stack.values, stack.valid, strict=True)):
+        cover = valid.astype(np.float32)
+        number, total, squares = (
+            cv2.boxFilter(part * cover, -1, (RELIEF_PX, RELIEF_PX), normalize=False) for part in (cover, values, values**2)
+        )
+        mean = total / np.maximum(number, 1)
+        spread = np.log(np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0)) + 0.1)
+        out[k] = (spread - np.median(spread[valid])) * cover if valid.any() else 0
+    return out
+
+
+def _distinct(tone: Sequence[Built], relief: Sequence[Built], near: float) -> list[Built]:
+    """What tone shows, what relief alone shows; without patches most of which lie `near` pixels around stronger ones of their date.
+
+    Those are shade and spoil of their neighbour. Outlines of tone are the sharper ones.
+    """
+    outlines = [shape(b.geometry) for b in tone]
+    both = [*tone, *(b for b in relief if not any(shape(b.geometry).intersects(o) for o in outlines))]
+    places = {id(b): shape(b.geometry) for b in both}
+
+    def shades(b: Built, other: Built) -> bool:
+        near_it = places[id(b)].intersection(places[id(other)].buffer(near)).area
+        return _together(b, other) and other.strength > b.strength and near_it > 0.5 * places[id(b)].area
+
+    return [b for b in both if not any(shades(b, other) for other in both if other is not b)]
 
 
 def _clipped(values: F32, valid: Mask) -> F32:

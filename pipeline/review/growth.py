@@ -100,7 +100,7 @@ def growth_summary(stack: Stack, growth: Growth) -> dict[str, Any]:
         "low": growth.low,
         "high": growth.high,
         "observed_share": round(growth.observed, 3),
-        "threshold": round(growth.threshold, 2),
+        "thresholds": {name: round(value, 2) for name, value in zip(("tone", "relief"), growth.thresholds, strict=True)},
         "looks": list(stack.names),
         "skipped": [{"scene": n, "reason": r} for n, r in stack.skipped],
         "structures": [_facts(stack, b) for b in growth.built],

@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=FIRST)
     options = parser.parse_args()
     print(f"20 looks at {GSD} m, 30 pits, minimum mapping unit {MIN_AREA:g} m2")
-    print(f"{'seed':>8} {'looks':>5} {'found':>5} {'dated':>5} {'false':>5} {'number':>6} {'90 %':>9} {'threshold':>9}")
+    print(f"{'seed':>8} {'looks':>5} {'found':>5} {'dated':>5} {'false':>5} {'number':>6} {'90 %':>9} {'tone':>6} {'relief':>6}")
     for seed in range(options.first, options.first + options.depots):
         depot = plan_depot(seed)
         with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +92,7 @@ def main() -> None:
         found, dated, false = judge(depot, stack, growth, clouds)
         interval = f"{growth.low}-{growth.high}"
         line = f"{seed:8d} {len(stack.names):5d} {found:5d} {dated:5d} {false:5d} {len(growth.built):6d} {interval:>9}"
-        print(f"{line} {growth.threshold:9.1f}", flush=True)
+        print(f"{line} {growth.thresholds[0]:6.1f} {growth.thresholds[1]:6.1f}", flush=True)
 
 
 if __name__ == "__main__":
