@@ -6,7 +6,9 @@ Cell (i, j) of the maps covers input pixels [2j, 2j+2) x [2i, 2i+2); offsets are
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models import boxes as ob
 from models.network import BOX_CHANNELS, OUT_STRIDE
@@ -29,55 +31,40 @@ class Targets:
 
     Attributes:
         heat: (C, h, w) float32 in [0, 1], 1 in the cell of a centre.
-        box: (6, h, w) float32 box channels.
-        weight: (h, w) float32, weight of the box loss.
-        subtype: (h, w) int64, subtype index, -1 where nothing is known.
-        care: (h, w) float32, 0 where the heat loss is switched off.
+        owner: (h, w) int16, index of the object whose box a cell learns, -1 for none.
+        care: (h, w) bool, False where the heat loss is switched off.
     """
 
     heat: F32
-    box: F32
-    weight: F32
-    subtype: NDArray[np.int64]
-    care: F32
+    owner: NDArray[np.int16]
+    care: NDArray[np.bool_]
 
 
-def encode(
-    boxes: NDArray[np.float64],
-    classes: NDArray[np.uint8],
-    subtypes: NDArray[np.int64],
-    visible: F32,
-    valid: NDArray[np.bool_],
-    n_classes: int,
-) -> Targets:
-    """Boxes (N, 5) in chip pixels -> targets. `valid` is the (H, W) mask of the chip; `subtypes` holds -1 for unknown truth."""
+def encode(boxes: NDArray[np.float64], classes: NDArray[np.uint8], visible: F32, valid: NDArray[np.bool_], n_classes: int) -> Targets:
+    """Boxes (N, 5) in chip pixels -> targets. `valid` is the (H, W) mask of the chip."""
     h, w = valid.shape[0] // OUT_STRIDE, valid.shape[1] // OUT_STRIDE
-    heat = np.zeros((n_classes, h, w), np.float32)
-    box = np.zeros((BOX_CHANNELS, h, w), np.float32)
-    best = np.zeros((h, w), np.float32)
-    subtype = np.full((h, w), -1, np.int64)
-    care = valid[: h * OUT_STRIDE : OUT_STRIDE, : w * OUT_STRIDE : OUT_STRIDE].astype(np.float32)
-    for b, c, s, v in zip(boxes, classes, subtypes, visible, strict=True):
+    heat, best = np.zeros((n_classes, h, w), np.float32), np.zeros((h, w), np.float32)
+    owner = np.full((h, w), -1, np.int16)
+    care = valid[: h * OUT_STRIDE : OUT_STRIDE, : w * OUT_STRIDE : OUT_STRIDE].copy()
+    for k, (b, c, v) in enumerate(zip(boxes, classes, visible, strict=True)):
         window = _window(b, h, w)
         if window is None:
             continue
-        rows, columns, gauss, channels = window
+        rows, columns, gauss = window
         if v < IGNORE_VISIBLE or not (0 <= b[0] < w * OUT_STRIDE and 0 <= b[1] < h * OUT_STRIDE):
-            care[rows, columns] = np.where(gauss > 0.05, 0.0, care[rows, columns])
+            care[rows, columns] &= gauss <= 0.05
             continue
         heat[c, rows, columns] = np.maximum(heat[c, rows, columns], gauss)
         mine = gauss > best[rows, columns]
         best[rows, columns] = np.where(mine, gauss, best[rows, columns])
-        box[:, rows, columns] = np.where(mine, channels, box[:, rows, columns])
-        subtype[rows, columns] = np.where(mine & (gauss > REGRESS_ABOVE), s, subtype[rows, columns])
-        heat[c, int(b[1] // OUT_STRIDE), int(b[0] // OUT_STRIDE)] = 1.0
-        best[int(b[1] // OUT_STRIDE), int(b[0] // OUT_STRIDE)] = 1.0
-    weight = np.where(best > REGRESS_ABOVE, best, 0.0).astype(np.float32) * care
-    return Targets(heat, box, weight, subtype, care)
+        owner[rows, columns] = np.where(mine, k, owner[rows, columns])
+        centre = int(b[1] // OUT_STRIDE), int(b[0] // OUT_STRIDE)
+        heat[(c, *centre)], best[centre] = 1.0, 1.0
+    return Targets(heat, np.where(best > REGRESS_ABOVE, owner, -1).astype(np.int16), care)
 
 
-def _window(b: NDArray[np.float64], h: int, w: int) -> tuple[slice, slice, F32, F32] | None:
-    """Cells around a box: slices, its oriented Gaussian there, and its box channels there."""
+def _window(b: NDArray[np.float64], h: int, w: int) -> tuple[slice, slice, F32] | None:
+    """Cells around a box: slices, and its oriented Gaussian there."""
     sigma_w = max(SIGMA * b[2] / OUT_STRIDE, MIN_SIGMA)
     sigma_h = max(SIGMA * b[3] / OUT_STRIDE, MIN_SIGMA)
     cx, cy, reach = b[0] / OUT_STRIDE, b[1] / OUT_STRIDE, int(np.ceil(3 * sigma_w)) + 1
@@ -90,9 +77,31 @@ def _window(b: NDArray[np.float64], h: int, w: int) -> tuple[slice, slice, F32, 
     cos, sin = np.cos(b[4]), np.sin(b[4])
     along, across = dx * cos + dy * sin, dy * cos - dx * sin
     gauss = np.exp(-0.5 * ((along / sigma_w) ** 2 + (across / sigma_h) ** 2)).astype(np.float32)
-    one = np.ones_like(dx)
-    channels = np.stack([dx, dy, np.log(b[2]) * one, np.log(b[3]) * one, np.cos(2 * b[4]) * one, np.sin(2 * b[4]) * one])
-    return slice(y0, y1), slice(x0, x1), gauss, channels.astype(np.float32)
+    return slice(y0, y1), slice(x0, x1), gauss
+
+
+def regressed(boxes: NDArray[np.float64]) -> F32:
+    """What the box channels say of boxes (N, 5): (N, 6) centre in cells, log sides in pixels, cos and sin of the double angle."""
+    centre, sides, double = boxes[:, :2] / OUT_STRIDE, np.log(boxes[:, 2:4]), 2 * boxes[:, 4:]
+    return np.concatenate([centre, sides, np.cos(double), np.sin(double)], axis=1).astype(np.float32)
+
+
+def box_channels(owner: Tensor, values: Tensor) -> Tensor:
+    """The box channels that each cell learns.
+
+    Args:
+        owner: (B, h, w) int64, index of the object of a cell; -1 gives values without meaning.
+        values: (B, M, 6) of `regressed`.
+
+    Returns:
+        (B, 6, h, w), the centre as the offset from the cell's centre.
+    """
+    b, h, w = owner.shape
+    index = owner.clamp(min=0).reshape(b, h * w, 1).expand(-1, -1, BOX_CHANNELS)
+    out = values.gather(1, index).reshape(b, h, w, BOX_CHANNELS).permute(0, 3, 1, 2).contiguous()
+    out[:, 0] -= torch.arange(w, device=owner.device) + 0.5
+    out[:, 1] -= torch.arange(h, device=owner.device)[:, None] + 0.5
+    return out
 
 
 def decode(

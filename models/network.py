@@ -24,6 +24,9 @@ HALO = 192
 BOX_CHANNELS = 6
 """dx, dy (cells), log w, log h (pixels), cos 2 theta, sin 2 theta."""
 
+WIDTH_OF = "stem8.0.weight"
+"""The tensor of a state whose length is the width of the body."""
+
 _PRIOR = 0.01  # initial heatmap probability, so that early steps are not swamped by background (RetinaNet)
 
 
@@ -60,7 +63,7 @@ class YardNet(nn.Module):
 
     def __init__(self, classes: int, subtypes: int = 0, width: int = 96) -> None:
         super().__init__()
-        self.classes, self.subtypes = classes, subtypes
+        self.classes, self.subtypes, self.width = classes, subtypes, width
         self.stem2 = _conv(3, 24, stride=2)
         self.stem4 = nn.Sequential(_conv(24, 48, stride=2), _conv(48, 48))
         self.stem8 = _conv(48, width, stride=2)

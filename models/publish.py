@@ -1,23 +1,28 @@
 """From trained weights to a head that ships: weights and card under one name, then its measured figures."""
 
 import hashlib
+import multiprocessing
+import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 
 from models.calibration import Counted, fit
 from models.datasets.real import Picture
 from models.detector import CLASSES, Detector, load
 from models.evaluate import CHIP_PX, RENDER_GSDS, RENDERS, WHOLE, Case, at_gsd, score
+from models.recipe import Recipe
 from models.render import render_chip
 from models.render.looks import plan_yard, see_yard, thinned
 from models.structure import detect
-from models.train import Recipe
 
 CALIBRATION_SEEDS = 4_970_000
 """First seed of the scenes behind a calibration: neither trained on nor judged by."""
@@ -58,18 +63,35 @@ def publish_head(recipe: Recipe, weights: Path, folder: Path, seconds: float | N
 
 
 def calibrate(card: Path) -> None:
-    """Write the calibration into a card, of scenes that judge nothing; each GSD speaks for the bin half way to its neighbours."""
+    """Write the calibration into a card, of scenes that judge nothing; each GSD speaks for the bin half way to its neighbours.
+
+    Every core counts scenes of its own.
+    """
     data = yaml.safe_load(card.read_text(encoding="utf-8"))
-    (head,) = load(str(card.with_suffix(".safetensors")))
+    weights = str(card.with_suffix(".safetensors"))
+    (head,) = load(weights)
     bins = []
-    for name in head.classes:
-        gsds = RENDER_GSDS[name]
-        edges = [head.gsd.low_m, *[(a + b) / 2 for a, b in pairwise(gsds)], head.gsd.high_m]
-        for low, high, gsd in zip(edges[:-1], edges[1:], gsds, strict=True):
-            counted = [count_scene(head, name, gsd, k) for k in range(SCENES[name])]
-            bins.append(asdict(fit(name, round(low, 3), round(high, 3), counted)))
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), _start, (weights,)) as cores:
+        for name in head.classes:
+            gsds = RENDER_GSDS[name]
+            edges = [head.gsd.low_m, *[(a + b) / 2 for a, b in pairwise(gsds)], head.gsd.high_m]
+            for low, high, gsd in zip(edges[:-1], edges[1:], gsds, strict=True):
+                counted = list(cores.map(partial(_count, name, gsd), range(SCENES[name]), chunksize=4))
+                bins.append(asdict(fit(name, round(low, 3), round(high, 3), counted)))
     data["calibration"] = bins
     card.write_text(yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")
+
+
+_at_work: list[Detector] = []
+
+
+def _start(weights: str) -> None:
+    torch.set_num_threads(1)
+    _at_work[:] = load(weights)
+
+
+def _count(name: str, gsd_m: float, index: int) -> Counted:
+    return count_scene(_at_work[0], name, gsd_m, index)
 
 
 def record(card: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from models import boxes as ob
 from models.card import Card, find
 from models.codec import decode
 from models.detector import CLASSES, Detections, GsdRange
-from models.network import HALO, STRIDE, YardNet
+from models.network import HALO, STRIDE, WIDTH_OF, YardNet
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -116,11 +116,11 @@ def read_net(card: Card) -> YardNet:
         ModelError: a digest that differs from the card, or weights of another network.
     """
     card.verify()
-    net = YardNet(len(card.classes), card.subtypes)
     try:
         state = load_file(card.weights)
+        net = YardNet(len(card.classes), card.subtypes, len(state[WIDTH_OF]))
         net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, KeyError) as error:
         raise ModelError(f"{card.weights}: does not fit the network", "Weights and code are of different versions.") from error
     return net
 

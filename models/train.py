@@ -5,23 +5,20 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from models.card import find
-from models.codec import encode
-from models.datasets.pool import read_chip, render_pool
-from models.datasets.real import Picture, Shelf, read_picture, sample
-from models.detector import CLASSES, SUBTYPES
-from models.network import YardNet
-from models.render import Chip
+from models.codec import box_channels
+from models.datasets.pool import CARE, VALID, fill_pool
+from models.network import OUT_STRIDE, YardNet
+from models.recipe import Recipe
 from models.runtime import has_bf16, read_net
 from pipeline.errors import ModelError
 
@@ -32,146 +29,76 @@ BOX_WEIGHTS = (0.3, 0.3, 1.5, 1.5, 0.7, 0.7)
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """A training recipe, as in ``configs/train/*.yaml``.
+class Batches:
+    """Augmented batches of a pool, drawn by step: a run that was cut goes on with those it would have seen.
 
     Attributes:
-        name: name and version of the head.
-        classes: class names it learns.
-        working_gsd_m: GSD of the chips.
-        native_gsd_m: finest and coarsest native GSD that the head will accept.
-        size_px: side of a chip.
-        sensor_gsd_m: range of the simulated sensor.
-        renders: per kind, ranges of seeds as first seed and number of chips.
-        real: per picture, keys of `read_picture`, or per folder, keys of `Shelf.read`; and a ``weight``; paths relative to `imagery`.
-        real_share: share of each batch drawn from real pictures.
-        imagery: folder of public imagery, relative to the recipe.
-        steps, batch, lr, seed, workers: the loop, and the processes that feed it.
-        thresholds: shipped threshold per class.
-        credits: lines for the model card.
-        fails: what was seen to go wrong, by the eye, one line an image; for the model card.
-        folder: where the recipe lies.
+        pool: fields of `models.datasets.pool.Pool` as tensors, on the GPU where there is one.
+        renders: examples below this index are renders, the others real.
     """
 
-    name: str
-    classes: tuple[str, ...]
-    working_gsd_m: float
-    native_gsd_m: tuple[float, float]
-    size_px: int
-    sensor_gsd_m: tuple[float, float]
-    renders: dict[str, list[tuple[int, int]]]
-    real: tuple[dict[str, Any], ...]
-    real_share: float
-    imagery: Path
-    steps: int
-    batch: int
-    lr: float
-    seed: int
-    workers: int
-    thresholds: dict[str, float]
-    credits: tuple[str, ...]
-    fails: tuple[str, ...]
-    folder: Path
+    recipe: Recipe
+    pool: dict[str, Tensor]
+    renders: int
+    device: str
 
     @classmethod
-    def read(cls, path: Path) -> "Recipe":
-        """Read a recipe; unknown or missing keys are a TypeError that names them."""
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key in ("classes", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
-            data[key] = tuple(data[key])
-        return cls(**data | {"imagery": path.parent / data["imagery"], "folder": path.parent})
+    def of(cls, recipe: Recipe, folder: Path, device: str) -> "Batches":
+        """Fill the pool and hold it."""
+        pool, renders = fill_pool(recipe, folder)
+        tensors = {name: torch.from_numpy(array) for name, array in pool.arrays.items()}
+        return cls(recipe, {name: t.to(device) for name, t in tensors.items()}, renders, device)
 
-    @property
-    def class_index(self) -> list[int]:
-        """Indices of the head's classes in `models.CLASSES`."""
-        return [CLASSES.index(name) for name in self.classes]
-
-    @property
-    def subtypes(self) -> int:
-        """Subtype logits: only a head that knows railcars has them."""
-        return len(SUBTYPES) if "railcar" in self.classes else 0
-
-
-class Chips(IterableDataset[tuple[Tensor, ...]]):
-    """An endless stream of augmented chips with targets."""
-
-    def __init__(self, recipe: Recipe, pool: Path, first_step: int) -> None:
-        super().__init__()
-        self.recipe, self.pool, self.first_step = recipe, pool, first_step
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        torch.set_num_threads(1)
-        worker = get_worker_info()
-        rng = np.random.default_rng((self.recipe.seed, self.first_step, worker.id if worker else 0))
-        paths = sorted(p for p in self.pool.glob("*.npz") if ".part" not in p.name)
-        chips = [_in_bytes(read_chip(p)) for p in paths]
-        pictures, weights = self._pictures()
-        while True:
-            if pictures and rng.random() < self.recipe.real_share:
-                source = pictures[rng.choice(len(pictures), p=weights)]
-                picture = source.near(rng, self.recipe.size_px * self.recipe.working_gsd_m / source.gsd_m)
-                chip = sample(picture, rng, self.recipe.working_gsd_m, self.recipe.size_px, self.recipe.sensor_gsd_m)
-                known = False
-            else:
-                chip, known = chips[rng.integers(len(chips))], True
-            yield self._example(chip, rng, known)
-
-    def _pictures(self) -> tuple[list[Picture | Shelf], np.ndarray]:
-        found: list[Picture | Shelf] = []
-        weights = []
-        for entry in self.recipe.real:
-            keys = {k: v for k, v in entry.items() if k != "weight"}
-            paths: dict[str, Path] = {k: self.recipe.imagery / keys[k] for k in ("path", "folder") if k in keys}
-            if keys.get("labels"):  # labels of ours lie in the project, beside the recipe's tree; those of others beside the image
-                own = self.recipe.folder / keys["labels"]
-                paths["labels"] = own if own.exists() else self.recipe.imagery / keys["labels"]
-            absent = [p for p in paths.values() if not p.exists()]
-            if absent:
-                log.warning("%s is absent; training goes on without it", absent[0])
-                continue
-            found.append(Shelf.read(**keys | paths) if "folder" in keys else read_picture(**{"labels": None} | keys | paths))
-            weights.append(entry["weight"])
-        return found, np.array(weights) / max(sum(weights), 1e-9)
-
-    def _example(self, chip: Chip, rng: np.random.Generator, known: bool) -> tuple[Tensor, ...]:
-        pixels, valid, boxes = _flip(chip, rng)
-        pixels = _tone(pixels, rng)
-        index = self.recipe.class_index
-        mine = np.isin(chip.classes, index)
-        classes = np.array([index.index(c) for c in chip.classes[mine]], np.uint8)
-        subtypes = np.where(known | (chip.subtypes[mine] > 0), chip.subtypes[mine].astype(np.int64), -1)
-        t = encode(boxes[mine], classes, subtypes, chip.visible[mine], valid, len(index))
-        arrays = (pixels * valid, t.heat, t.box, t.weight, t.subtype, t.care)
-        return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+    def draw(self, step: int) -> tuple[Tensor, ...]:
+        """Pixels (B, 3, S, S) and the arguments of `loss_of`."""
+        rng, size = np.random.default_rng((self.recipe.seed, step)), self.recipe.batch
+        number = len(self.pool["done"])
+        share = self.recipe.real_share if self.renders < number else 0.0
+        real = rng.random(size) < (share if self.renders else 1.0)
+        index = np.where(real, self.renders + rng.random(size) * (number - self.renders), rng.random(size) * self.renders)
+        rows = torch.from_numpy(index.astype(np.int64)).to(self.device)
+        drawn = {name: t[rows] for name, t in self.pool.items()}
+        turned = _turn(drawn, torch.from_numpy(rng.random((3, size)) < 0.5).to(self.device))
+        heat, care, owner = turned["heat"].float() / 255, (turned["care"] & CARE > 0).float(), turned["owner"].long()
+        valid = (turned["care"] & VALID > 0).repeat_interleave(OUT_STRIDE, 1).repeat_interleave(OUT_STRIDE, 2)
+        pixels = _tone(turned["pixels"], rng) * valid[:, None]
+        weight = heat.amax(dim=1) * (owner >= 0) * care
+        kinds = turned["subtypes"].long().gather(1, owner.clamp(min=0).flatten(1)).reshape(owner.shape)
+        subtype = torch.where(owner >= 0, kinds, -1)
+        return pixels, heat, box_channels(owner, turned["values"]), weight, subtype, care
 
 
-def _in_bytes(chip: Chip) -> Chip:
-    """The chip with 8-bit pixels: floats come on demand, so that a pool of thousands fits in memory."""
-    return replace(chip, pixels=np.round(chip.pixels * 255).astype(np.uint8))
+def _turn(drawn: dict[str, Tensor], how: Tensor) -> dict[str, Tensor]:
+    """One of the eight symmetries of the square for each example; `how` (3, B): transposed, mirrored left to right, top to bottom."""
+    side = float(drawn["owner"].shape[-1])
+    out = dict(drawn)
+    for name in ("pixels", "heat", "owner", "care"):
+        for flags, (one, two) in zip(how, ((-1, -2), (-1, None), (-2, None)), strict=True):
+            t = out[name]
+            turned = t.flip(one) if two is None else t.transpose(one, two)
+            out[name] = torch.where(flags.reshape(-1, *[1] * (t.ndim - 1)), turned, t)
+    cx, cy, w, h, cos, sin = drawn["values"].unbind(-1)
+    swap, left, up = how[:, :, None]
+    cx, cy, cos = torch.where(swap, cy, cx), torch.where(swap, cx, cy), torch.where(swap, -cos, cos)
+    cx, sin = torch.where(left, side - cx, cx), torch.where(left, -sin, sin)
+    cy, sin = torch.where(up, side - cy, cy), torch.where(up, -sin, sin)
+    out["values"] = torch.stack([cx, cy, w, h, cos, sin], dim=-1)
+    return out
 
 
-def _flip(chip: Chip, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One of the eight symmetries of the square, applied to pixels, mask and boxes."""
-    valid, b = chip.valid, chip.boxes.copy()
-    stored: np.ndarray = chip.pixels
-    pixels = stored.astype(np.float32) / np.float32(255) if stored.dtype == np.uint8 else stored
-    size = pixels.shape[-1]
-    if rng.random() < 0.5:
-        pixels, valid = pixels[..., ::-1], valid[:, ::-1]
-        b[:, 0], b[:, 4] = size - b[:, 0], -b[:, 4]
-    for _ in range(int(rng.integers(4))):
-        pixels, valid = np.rot90(pixels, axes=(1, 2)), np.rot90(valid)
-        b[:, 0], b[:, 1], b[:, 4] = b[:, 1].copy(), size - b[:, 0], b[:, 4] - np.pi / 2
-    return pixels, valid, b
-
-
-def _tone(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _tone(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """Brightness from dark to bright products, gamma, colour cast, haze, panchromatic."""
-    out = np.clip(pixels, 0, 1) ** rng.uniform(0.75, 1.35) * rng.uniform(0.5, 1.5)
-    out = out * (1 + rng.normal(0, 0.06, (3, 1, 1))) + rng.uniform(0, 0.1) * (rng.random() < 0.4)
-    if rng.random() < 0.1:
-        out = np.repeat(out.mean(axis=0, keepdims=True), 3, axis=0)
-    return np.asarray(np.clip(out, 0, 1), np.float32)
+    size = len(pixels)
+
+    def drawn(values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(pixels.device).reshape(size, -1, 1, 1)
+
+    x = pixels.float() / 255
+    gain = np.exp(rng.uniform(np.log(0.35), np.log(1.5), size))
+    out = x ** drawn(rng.uniform(0.75, 1.35, size)) * drawn(gain)
+    out = out * drawn(1 + rng.normal(0, 0.06, (size, 3))) + drawn(rng.uniform(0, 0.1, size) * (rng.random(size) < 0.4))
+    out = torch.where(drawn(rng.random(size) < 0.1) > 0, out.mean(dim=1, keepdim=True), out)
+    return out.clamp(0, 1)
 
 
 def loss_of(out: Tensor, heat: Tensor, box: Tensor, weight: Tensor, subtype: Tensor, care: Tensor) -> Tensor:
@@ -216,25 +143,20 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
     torch.manual_seed(recipe.seed)
     steps = steps or recipe.steps
     out.mkdir(parents=True, exist_ok=True)
-    pool = out / "pool"
-    for kind, ranges in recipe.renders.items():
-        for first, number in ranges:
-            seeds = range(first, first + number)
-            render_pool(pool, kind, seeds, recipe.working_gsd_m, recipe.size_px, recipe.sensor_gsd_m)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = (_started(recipe, start) if start else YardNet(len(recipe.classes), recipe.subtypes)).to(device)
+    batches = Batches.of(recipe, out, device)
+    net = (_started(recipe, start) if start else YardNet(len(recipe.classes), recipe.subtypes, recipe.width)).to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-    ema = YardNet(len(recipe.classes), recipe.subtypes).to(device)
+    ema = YardNet(len(recipe.classes), recipe.subtypes, recipe.width).to(device)
     ema.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), recipe.lr, weight_decay=1e-4)
     first, seconds = _resume(out / "last.pt", net, ema, optimiser)
-    stream = iter(DataLoader(Chips(recipe, pool, first), recipe.batch, num_workers=recipe.workers, prefetch_factor=4))
-    started, running = time.monotonic(), 0.0
+    started, running = time.monotonic(), torch.zeros((), device=device)
     with _without_denormals():
         for step in range(first, steps):
             for group in optimiser.param_groups:
                 group["lr"] = recipe.lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-            x, *targets = (part.to(device, non_blocking=True) for part in next(stream))
+            x, *targets = batches.draw(step)
             with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" or has_bf16()):
                 maps = net(x.to(memory_format=torch.channels_last))
             loss = loss_of(maps, *targets)
@@ -243,10 +165,10 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
             torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
             optimiser.step()
             _average(ema, net, min(0.998, (step + 1) / (step + 20)))
-            running += 0.02 * (float(loss.detach()) - running) if step > first else float(loss.detach())
+            running = running.lerp(loss.detach(), 0.02 if step > first else 1.0)
             if (step + 1) % 100 == 0 or step + 1 == steps:
                 spent = seconds + time.monotonic() - started
-                log.info("step %d of %d, loss %.3f, %.0f s", step + 1, steps, running, spent)
+                log.info("step %d of %d, loss %.3f, %.0f s", step + 1, steps, float(running), spent)
                 _checkpoint(out / "last.pt", net, ema, optimiser, step + 1, spent)
                 export(ema, out / "weights.safetensors")
     return out / "weights.safetensors"
@@ -254,9 +176,11 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
 
 def _started(recipe: Recipe, start: str | Path) -> YardNet:
     card, *others = find(start)
-    if others or card.classes != recipe.classes or card.subtypes != recipe.subtypes:
-        raise ModelError(f"{start}: is no head for {', '.join(recipe.classes)}", "Start from one that is, or from chance.")
-    return read_net(card)
+    net = None if others or card.classes != recipe.classes or card.subtypes != recipe.subtypes else read_net(card)
+    if net is None or net.width != recipe.width:
+        wanted = f"{', '.join(recipe.classes)} of width {recipe.width}"
+        raise ModelError(f"{start}: is no head for {wanted}", "Start from one that is, or from chance.")
+    return net
 
 
 @contextmanager

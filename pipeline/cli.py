@@ -199,11 +199,12 @@ def train(
     out: Out = Path("out/train"),
     steps: Annotated[int | None, typer.Option(help="Fewer or more steps than the recipe says.", min=1)] = None,
     start: Annotated[str | None, typer.Option(help="Fine-tune: a shipped head, or a .safetensors file with its card.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's: another start, other batches.")] = None,
 ) -> None:
     """Train or fine-tune a detector head; resumes from the last checkpoint in the output folder."""
     from pipeline import model_commands
 
-    model_commands.train_head(recipe, out, steps, start)
+    model_commands.train_head(recipe, out, steps, start, seed)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What the commands on models do: train a head, score one."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ JUDGED_ZOOM = 2.0
 """Of judged pictures over the working GSD: a box is 16 px wide."""
 
 
-def train_head(recipe: Path, out: Path, steps: int | None, start: str | None) -> None:
+def train_head(recipe: Path, out: Path, steps: int | None, start: str | None, seed: int | None) -> None:
     """Train, then write weights and card."""
     import logging
 
     from models.evaluate import evaluate
     from models.publish import calibrate, publish_head, record
-    from models.train import Recipe, train
+    from models.recipe import Recipe
+    from models.train import train
 
     logging.getLogger("models").setLevel(logging.INFO)
     logging.basicConfig(level=logging.INFO)
     try:
         plan = Recipe.read(recipe)
+        plan = plan if seed is None else replace(plan, seed=seed)
     except (OSError, TypeError, KeyError) as error:
         raise ConfigError(f"{recipe}: is not a training recipe ({error})", "See configs/train/.") from error
     weights = train(plan, out / plan.name, steps, start)

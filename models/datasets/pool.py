@@ -1,38 +1,211 @@
-"""A pool of rendered chips on disk: rendered once by seed, read many times with augmentation."""
+"""A pool of examples on disk: rendered by seed or cut from real pictures, encoded once, read many times."""
 
-from dataclasses import fields
+import hashlib
+import logging
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 
+from models import boxes as ob
+from models.codec import encode, regressed
+from models.datasets.real import Picture, Shelf, sample
+from models.network import BOX_CHANNELS, OUT_STRIDE
+from models.recipe import Recipe
 from models.render import Chip, render_chip
+from models.render.chip import share_inside
+
+log = logging.getLogger(__name__)
+
+MOST_OBJECTS = 1024
+"""In a chip; a yard full of 10 ft boxes, 96 m square, holds fewer."""
+INLINE = 32
+"""Fewer missing examples than this are made in this process: others take seconds to start."""
+CHUNK = 16
+STRETCH = (0.8, 1.25)
+"""Of a chip along either axis, log-uniform."""
+CARE, VALID = 1, 2
+"""Bits of a cell: the heat loss is on; it holds data."""
 
 
-def render_pool(folder: Path, kind: str, seeds: range, gsd_m: float, size_px: int, sensor_gsd: tuple[float, float]) -> None:
-    """Render chips ``<kind>-<seed>.npz`` that are not there yet; the sensor's GSD is log-uniform in `sensor_gsd`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        path = folder / f"{kind}-{seed:07d}.npz"
-        if path.exists():
-            continue
-        u = np.random.default_rng((seed, 1)).random()
-        sensor = sensor_gsd[0] * (sensor_gsd[1] / sensor_gsd[0]) ** u
-        write_chip(path, render_chip(seed, kind, gsd_m, size_px, float(sensor)))
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Examples as one memory-mapped array a field; see `models.codec.Targets`.
+
+    Attributes:
+        pixels: (N, 3, S, S) uint8.
+        heat: (N, C, h, w) uint8, 255 in the cell of a centre.
+        owner: (N, h, w) int16, the object that each cell learns, -1 for none.
+        care: (N, h, w) uint8, `CARE` and `VALID`.
+        values: (N, MOST_OBJECTS, 6) float32, what is regressed of each object (`models.codec.regressed`).
+        subtypes: (N, MOST_OBJECTS) int8, -1 for unknown.
+        done: (N,) uint8, whether an example has been made.
+    """
+
+    pixels: NDArray[np.uint8]
+    heat: NDArray[np.uint8]
+    owner: NDArray[np.int16]
+    care: NDArray[np.uint8]
+    values: NDArray[np.float32]
+    subtypes: NDArray[np.int8]
+    done: NDArray[np.uint8]
+
+    @classmethod
+    def open(cls, folder: Path, number: int, size_px: int, classes: int) -> "Pool":
+        """The pool in a folder, made there when it is not."""
+        folder.mkdir(parents=True, exist_ok=True)
+        side = size_px // OUT_STRIDE
+        shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+            "pixels": ((3, size_px, size_px), np.uint8),
+            "heat": ((classes, side, side), np.uint8),
+            "owner": ((side, side), np.int16),
+            "care": ((side, side), np.uint8),
+            "values": ((MOST_OBJECTS, BOX_CHANNELS), np.float32),
+            "subtypes": ((MOST_OBJECTS,), np.int8),
+            "done": ((), np.uint8),
+        }
+        arrays = {}
+        for name, (shape, dtype) in shapes.items():
+            path = folder / f"{name}.npy"
+            if path.exists():
+                arrays[name] = open_memmap(path, "r+")
+            else:
+                arrays[name] = open_memmap(path, "w+", dtype, (number, *shape))
+        return cls(**arrays)
+
+    def put(self, index: int, chip: Chip, recipe: Recipe, *, known: bool) -> None:
+        """Encode a chip into its place; `known` says that an object without a subtype has none, rather than an unknown one."""
+        mine = np.isin(chip.classes, recipe.class_index)
+        classes = np.array([recipe.class_index.index(c) for c in chip.classes[mine]], np.uint8)
+        targets = encode(chip.boxes[mine], classes, chip.visible[mine], chip.valid, len(recipe.classes))
+        n, kinds = len(classes), chip.subtypes[mine].astype(np.int8)
+        self.pixels[index] = np.round(np.clip(chip.pixels, 0, 1) * 255 * chip.valid)
+        self.heat[index] = np.round(targets.heat * 255)
+        self.owner[index] = targets.owner
+        self.care[index] = CARE * targets.care + VALID * chip.valid[::OUT_STRIDE, ::OUT_STRIDE]
+        self.values[index, :n] = regressed(chip.boxes[mine])
+        self.subtypes[index, :n] = np.where(known | (kinds > 0), kinds, -1)
+        self.done[index] = 1
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Fields by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-def write_chip(path: Path, chip: Chip) -> None:
-    """One chip as npz, pixels as bytes; under a temporary name first."""
-    values = {f.name: getattr(chip, f.name) for f in fields(chip)}
-    values["pixels"] = np.round(chip.pixels * 255).astype(np.uint8)
-    temporary = path.with_suffix(".part.npz")
-    np.savez(temporary, **values)
-    temporary.replace(path)
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes the examples of a recipe: rendered chips in order of the recipe, then crops of real pictures."""
+
+    recipe: Recipe
+    chips: tuple[tuple[str, int], ...]
+    pictures: tuple[Picture | Shelf, ...]
+    shares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Maker":
+        """Reads the pictures."""
+        seeds = [(kind, range(first, first + n)) for kind, ranges in recipe.renders.items() for first, n in ranges]
+        pictures, shares = recipe.pictures()
+        return cls(recipe, tuple((kind, seed) for kind, some in seeds for seed in some), tuple(pictures), shares)
+
+    @property
+    def number(self) -> int:
+        """Of examples."""
+        return len(self.chips) + (self.recipe.real_crops if self.pictures else 0)
+
+    def make(self, index: int) -> Chip:
+        """The chip of an example: the sensor's GSD is log-uniform in the recipe's range."""
+        r = self.recipe
+        if index < len(self.chips):
+            kind, seed = self.chips[index]
+            low, high = r.sensor_gsd_m
+            u = np.random.default_rng((seed, 1)).random()
+            chip = render_chip(seed, kind, r.working_gsd_m, r.size_px, float(low * (high / low) ** u))
+            return stretched(chip, np.random.default_rng((seed, 3)))
+        rng = np.random.default_rng((2, index - len(self.chips)))
+        source = self.pictures[rng.choice(len(self.pictures), p=self.shares)]
+        picture = source.near(rng, r.size_px * r.working_gsd_m / source.gsd_m)
+        return sample(picture, rng, r.working_gsd_m, r.size_px, r.sensor_gsd_m)
+
+    def fill(self, pool: Pool, indices: NDArray[np.int64]) -> None:
+        """Make some examples."""
+        for index in indices:
+            pool.put(int(index), self.make(int(index)), self.recipe, known=int(index) < len(self.chips))
 
 
-def read_chip(path: Path) -> Chip:
-    """The inverse of `write_chip`."""
-    with np.load(path) as data:
-        values = {name: data[name] for name in data.files}
-    values["pixels"] = values["pixels"].astype(np.float32) / 255
-    values["gsd_m"] = float(values["gsd_m"])
-    return Chip(**values)
+def stretched(chip: Chip, rng: np.random.Generator) -> Chip:
+    """Three chips of four at another scale, half of those with another scale along each axis.
+
+    Declared GSDs are estimates, and pictures off the web or off nadir are not square on the ground: a detector that holds a box to the
+    length and width of ISO 668 misses half of them.
+    """
+    if rng.random() < 0.25:
+        return chip
+    low, high = np.log(STRETCH)
+    scale = np.exp(rng.uniform(low, high, 2))
+    scale[1] = scale[0] if rng.random() < 0.5 else scale[1]
+    height, width = chip.valid.shape
+    middle = np.array([width, height]) / 2
+    shift = (1 - scale) * middle + 0.5 * scale - 0.5  # cv2 counts from pixel centres
+    matrix = np.concatenate([np.diag(scale), shift[:, None]], axis=1)
+    pixels = cv2.warpAffine(chip.pixels.transpose(1, 2, 0), matrix, (width, height), flags=cv2.INTER_LINEAR)
+    valid = cv2.warpAffine(chip.valid.astype(np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
+    b = chip.boxes
+    along = np.stack([np.cos(b[:, 4]), np.sin(b[:, 4])], axis=1) * scale
+    long = b[:, 2] * np.hypot(*along.T)
+    wide = b[:, 2] * b[:, 3] * scale.prod() / long  # of a rectangle of the same area
+    x, y = ((b[:, :2] - middle) * scale + middle).T
+    boxes = ob.canonical(np.stack([x, y, long, wide, np.arctan2(along[:, 1], along[:, 0])], axis=1))
+    visible = chip.visible * share_inside(boxes, width, height) / np.maximum(share_inside(b, width, height), 1e-6)
+    keep = visible > 0
+    return Chip(
+        np.ascontiguousarray(pixels.transpose(2, 0, 1)), valid, boxes[keep], chip.classes[keep], chip.subtypes[keep],
+        visible[keep].astype(np.float32), chip.gsd_m,
+    )  # fmt: skip
+
+
+def fill_pool(recipe: Recipe, folder: Path) -> tuple[Pool, int]:
+    """The pool of a recipe, with what was missing made by every core.
+
+    Returns:
+        The pool, and how many of its examples are renders; they come first.
+    """
+    maker = Maker.of(recipe)
+    r = recipe
+    told = (r.renders, r.real, r.real_crops, r.size_px, r.working_gsd_m, r.sensor_gsd_m, r.classes, STRETCH, maker.number)
+    home = folder / f"pool-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
+    size = maker.number, recipe.size_px, len(recipe.classes)
+    pool = Pool.open(home, *size)
+    left = np.flatnonzero(pool.done == 0)
+    if len(left) < INLINE:
+        maker.fill(pool, left)
+        return pool, len(maker.chips)
+    parts = [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)]
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), _start, (recipe, home, size)) as cores:
+        for k, _ in enumerate(cores.map(_fill, parts), 1):
+            if k % 32 == 0 or k == len(parts):
+                log.info("%d of %d examples made", min(k * CHUNK, len(left)), len(left))
+    return pool, len(maker.chips)
+
+
+_at_work: list[Any] = []
+
+
+def _start(recipe: Recipe, home: Path, size: tuple[int, int, int]) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _at_work[:] = [Maker.of(recipe), Pool.open(home, *size)]
+
+
+def _fill(indices: NDArray[np.int64]) -> None:
+    maker, pool = _at_work
+    maker.fill(pool, indices)

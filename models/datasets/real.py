@@ -76,8 +76,12 @@ def _pixels(path: Path, window: Window | None) -> NDArray[np.float32]:
     return np.repeat(image[..., :1], 3, axis=2) if image.shape[2] < 3 else image
 
 
+NO_DATA_PX = 15
+"""Squares of this side that are black in every band hold no data; shadows are darkest grey, or smaller."""
+
+
 def _picture(image: NDArray[np.float32], labels: Labels, gsd_m: float) -> Picture:
-    care = np.ones(image.shape[:2], np.uint8)
+    care = np.asarray(image.any(axis=2), np.uint8)  # black in every band is no data
     for outline in labels.hidden:
         cv2.fillPoly(care, [np.round(outline).astype(np.int32)], 0)
     return Picture(image, gsd_m, labels.boxes, labels.classes, labels.subtypes, care)

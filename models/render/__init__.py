@@ -5,17 +5,21 @@ the demo's: no weight that ships has seen a seed that judges it.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from models.render import decoys, docks, looks, port, scenes, shore, terminals
-from models.render.canvas import Canvas, Light, sense
+from models.render import decoys, docks, lookalikes, looks, port, scenes, shore, terminals
+from models.render.canvas import Canvas, Light, pan_sharpened, sense
 from models.render.chip import Chip, with_labels
 
 __all__ = ["DEMO_SEEDS", "EVALUATION_SEEDS", "KINDS", "Chip", "render_chip"]
 
 EVALUATION_SEEDS = 5_000_000
 DEMO_SEEDS = 10_000_000
+
+DEEP, DEEPER = 0.4, (0.05, 0.25)
+"""Share of the chips whose shadows are deeper than those of `Light.draw`, and what those leave of the light: a sharp clear sky."""
 
 KINDS: dict[str, Callable[[Canvas], None]] = {
     "rail_yard": scenes.rail_yard,
@@ -29,6 +33,7 @@ KINDS: dict[str, Callable[[Canvas], None]] = {
     "waterfront": shore.waterfront,
     "dockyard": docks.dockyard,
     "box_terminal": docks.box_terminal,
+    "lookalike": lookalikes.lookalike,
 }
 
 
@@ -43,7 +48,11 @@ def render_chip(seed: int, kind: str, gsd_m: float, size_px: int, sensor_gsd_m: 
         sensor_gsd_m: GSD the sensor worked at, at least `gsd_m`; the result is resampled to `gsd_m`.
     """
     rng = np.random.default_rng(seed)
-    canvas = Canvas(size_px, gsd_m, rng, Light.draw(rng))
+    light = Light.draw(rng)
+    if rng.random() < DEEP:
+        light = replace(light, depth=rng.uniform(*DEEPER))
+    canvas = Canvas(size_px, gsd_m, rng, light)
     KINDS[kind](canvas)
-    pixels = sense(canvas.image, rng, max(1.0, (sensor_gsd_m or gsd_m) / gsd_m))
-    return with_labels(canvas, pixels)
+    coarsen = max(1.0, (sensor_gsd_m or gsd_m) / gsd_m)
+    pixels = sense(pan_sharpened(canvas.image, rng, coarsen), rng, coarsen)
+    return with_labels(canvas, pixels)[0]

@@ -57,6 +57,22 @@ def rectangle_at(centre: F64, length: float, width: float, theta: float) -> F64:
     return rectangle(float(centre[0]), float(centre[1]), length, width, theta)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Label:
+    """An object as an annotator would draw it.
+
+    Attributes:
+        outline: (4, 2) or (7, 2) corners, metres.
+        cls, subtype: indices in `models.CLASSES` and `models.SUBTYPES`.
+        drawn: pixels that it covered when it was drawn; `Canvas.unhidden` says which share of them later bodies left.
+    """
+
+    outline: F64
+    cls: int
+    subtype: int
+    drawn: int
+
+
 @dataclass
 class Canvas:
     """A picture in the making, and its labels.
@@ -68,6 +84,9 @@ class Canvas:
         light: sun and view.
         image: (size, size, 3) float32, 0..1 and above.
         water: (3,) colour of the open water, where the scene has any.
+        labels: objects, in the order in which they were drawn.
+        top: (size, size) int32, 1 + the number of objects drawn before the one that a pixel shows, 0 for none.
+        lit: (size, size) float32, share of the light that shadows leave.
     """
 
     size: int
@@ -76,10 +95,15 @@ class Canvas:
     light: Light
     image: F32 = field(init=False)
     water: F32 = field(default_factory=lambda: np.ones(3, np.float32))
-    labels: list[tuple[F64, int, int]] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    top: NDArray[np.int32] = field(init=False)
+    lit: F32 = field(init=False)
+    _marks: dict[Label, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.image = np.zeros((self.size, self.size, 3), np.float32)
+        self.top = np.zeros((self.size, self.size), np.int32)
+        self.lit = np.ones((self.size, self.size), np.float32)
 
     @property
     def extent_m(self) -> float:
@@ -113,6 +137,9 @@ class Canvas:
             paint = paint * (1 + self.rng.normal(0, grain, (*mask.shape, 1)).astype(np.float32))
         cover = (mask * alpha)[..., None]
         self.image[rows, columns] += cover * (paint - self.image[rows, columns])
+        if alpha == 1.0:
+            covered = mask > 0.5
+            self.top[rows, columns][covered], self.lit[rows, columns][covered] = 0, 1.0
 
     def darken(self, polygon: F64, leave: float) -> None:
         """Multiply what lies under a metre polygon by `leave`: a shadow keeps the texture beneath it."""
@@ -120,7 +147,12 @@ class Canvas:
         if found is None:
             return
         rows, columns, mask = found
-        self.image[rows, columns] *= (1 - mask * (1 - leave))[..., None]
+        self._shade(rows, columns, mask, leave)
+
+    def _shade(self, rows: slice, columns: slice, mask: F32, leave: float) -> None:
+        left = 1 - mask * (1 - leave)
+        self.image[rows, columns] *= left[..., None]
+        self.lit[rows, columns] *= left
 
     def line(self, points: F64, width_m: float, colour: Colour, alpha: float = 1.0) -> None:
         """Paint a polyline of metres with a width in metres; thinner than a pixel is fainter, not wider."""
@@ -129,8 +161,10 @@ class Canvas:
         mask = np.zeros((self.size, self.size), np.uint8)
         scaled = np.round((points / self.gsd_m - 0.5) * 2**_SUBPIXEL).astype(np.int32)
         cv2.polylines(mask, [scaled], False, 255, thick, cv2.LINE_AA, _SUBPIXEL)
-        cover = (mask.astype(np.float32) / 255 * alpha * min(1.0, px / thick))[..., None]
-        self.image += cover * (np.asarray(colour, np.float32) - self.image)
+        touched = np.flatnonzero(mask)  # a long thin line touches a hundredth of its bounding box
+        flat = self.image.reshape(-1, 3)
+        cover = (mask.reshape(-1)[touched].astype(np.float32) / 255 * alpha * min(1.0, px / thick))[:, None]
+        flat[touched] += cover * (np.asarray(colour, np.float32) - flat[touched])
 
     def shadow(self, base: F64, height: float, lifted: float = 0.0) -> None:
         """Cast the shadow of a prism on the ground."""
@@ -153,7 +187,7 @@ class Canvas:
         rows, columns, mask = found
         if on is not None:
             mask = mask * self._cover(falls, columns.start, rows.start, mask.shape)
-        self.image[rows, columns] *= (1 - mask * (1 - self.light.depth))[..., None]
+        self._shade(rows, columns, mask, self.light.depth)
 
     def rising(self, bodies: list[tuple[F64, float]]) -> Iterator[int]:
         """Indices of prisms (base, top) to be drawn and labelled, low ones first; what is higher then shades the tops just drawn."""
@@ -161,7 +195,7 @@ class Canvas:
         for level in sorted({top for _, top in bodies}):
             first = len(self.labels)
             yield from (i for i, (_, top) in enumerate(bodies) if top == level)
-            self.shadows(bodies, [outline for outline, _, _ in self.labels[first:]], level)
+            self.shadows(bodies, [label.outline for label in self.labels[first:]], level)
 
     def prism(self, base: F64, height: float, roof: Colour, wall: Colour, lifted: float = 0.0) -> F64:
         """Walls and roof of a body; returns the roof outline as seen (leaned), which is what an annotator draws."""
@@ -171,8 +205,26 @@ class Canvas:
         return high
 
     def label(self, outline: F64, cls: int, subtype: int = 0) -> None:
-        """Remember an object by its outline in metres."""
-        self.labels.append((outline, cls, subtype))
+        """Remember an object by its outline in metres, once it is drawn."""
+        found = self._mask([outline])
+        seen = found[2] > 0.5 if found else np.zeros((0, 0), np.bool_)
+        label = Label(outline, cls, subtype, int(seen.sum()))
+        self.labels.append(label)
+        self._marks[label] = len(self._marks) + 1
+        if found:
+            self.top[found[0], found[1]][seen] = self._marks[label]
+
+    def unhidden(self) -> tuple[F64, F64]:
+        """(N,) share of each label's pixels that no opaque paint covered after it, and the light on those that are left.
+
+        High stacks lean over low ones beside them, and shade them.
+        """
+        places = self.top.ravel()
+        left = np.bincount(places, minlength=len(self._marks) + 1)
+        light = np.bincount(places, self.lit.ravel(), len(self._marks) + 1) / np.maximum(left, 1)
+        marks = np.array([self._marks[label] for label in self.labels], np.int64)
+        drawn = np.array([label.drawn for label in self.labels], np.int64)
+        return np.where(drawn > 0, left[marks] / np.maximum(drawn, 1), 1.0), light[marks]
 
     def mottle(self, scale_m: float, amount: float) -> None:
         """Smooth brightness variation of the whole ground."""
@@ -188,6 +240,23 @@ class Canvas:
 def _hull(a: F64, b: F64) -> F64:
     points = np.concatenate([a, b]).astype(np.float32)
     return np.asarray(cv2.convexHull(points)[:, 0], np.float64)
+
+
+def pan_sharpened(image: F32, rng: np.random.Generator, coarsen: float) -> F32:
+    """Half of all products: colour of bands two to four sensor pixels coarse, not quite in register, under the sharp brightness of pan.
+
+    Bodies side by side are then told apart by brightness, while their colours run into each other.
+    """
+    if rng.random() < 0.5:
+        return image
+    ratio, shift = coarsen * rng.uniform(2.0, 4.0), rng.normal(0, 0.5 * coarsen, 2)
+    place = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+    soft = cv2.warpAffine(cv2.GaussianBlur(image, (0, 0), 0.5 * ratio), place, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
+    weights = rng.dirichlet((4.0, 4.0, 4.0)).astype(np.float32)  # of the bands in the brightness of pan
+    sharp, mean = (image @ weights)[..., None], (soft @ weights)[..., None]
+    if rng.random() < 0.5:  # by ratio (Brovey), else by adding the detail
+        return np.asarray(soft * np.clip(sharp / np.maximum(mean, 0.02), 0, 4), np.float32)
+    return np.asarray(np.clip(soft + sharp - mean, 0, None), np.float32)
 
 
 def sense(image: F32, rng: np.random.Generator, coarsen: float) -> F32:

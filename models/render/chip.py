@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from models import boxes as ob
 from models.render.canvas import Canvas
+from models.render.objects import CONTAINER
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Chip:
         boxes: (N, 5) float64, canonical, pixels.
         classes: (N,) uint8.
         subtypes: (N,) uint8.
-        visible: (N,) float32, share of the box inside the frame.
+        visible: (N,) float32, share of the box that is inside the frame and not hidden.
         gsd_m: metres per pixel of `pixels`.
     """
 
@@ -32,16 +33,28 @@ class Chip:
     gsd_m: float
 
 
-def with_labels(canvas: Canvas, pixels: NDArray[np.float32]) -> Chip:
-    """The chip of a sensed canvas: outlines become boxes, those outside the frame are dropped."""
+HIDDEN = 0.25
+"""A top of which less is seen behind higher stacks is no object: nobody would count it."""
+DARK, DOUBT = 0.22, 0.39
+"""A top in shade that leaves less of the light may be counted or not: it is as visible as a body that the frame cuts."""
+
+
+def with_labels(canvas: Canvas, pixels: NDArray[np.float32]) -> tuple[Chip, NDArray[np.bool_]]:
+    """The chip of a sensed canvas: outlines become boxes, those outside the frame and container tops that others hide are dropped.
+
+    Returns:
+        The chip, and which labels of the canvas are in it.
+    """
     boxes, classes, subtypes = np.zeros((0, 5)), np.zeros(0, np.uint8), np.zeros(0, np.uint8)
     if canvas.labels:
-        boxes = np.concatenate([_box(outline / canvas.gsd_m) for outline, _, _ in canvas.labels])
-        classes = np.array([c for _, c, _ in canvas.labels], np.uint8)
-        subtypes = np.array([s for _, _, s in canvas.labels], np.uint8)
-    visible = share_inside(boxes, canvas.size, canvas.size)
+        boxes = np.concatenate([_box(label.outline / canvas.gsd_m) for label in canvas.labels])
+        classes = np.array([label.cls for label in canvas.labels], np.uint8)
+        subtypes = np.array([label.subtype for label in canvas.labels], np.uint8)
+    share, light = canvas.unhidden()
+    seen = np.where(classes == CONTAINER, np.where(light < DARK, np.minimum(share, DOUBT), share), 1.0)
+    visible = share_inside(boxes, canvas.size, canvas.size) * np.where(seen < HIDDEN, 0.0, seen).astype(np.float32)
     keep = visible > 0
-    return Chip(
+    chip = Chip(
         np.ascontiguousarray(pixels.transpose(2, 0, 1)),
         np.ones(pixels.shape[:2], np.bool_),
         boxes[keep],
@@ -50,6 +63,7 @@ def with_labels(canvas: Canvas, pixels: NDArray[np.float32]) -> Chip:
         visible[keep],
         canvas.gsd_m,
     )
+    return chip, keep
 
 
 def _box(outline: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -204,9 +204,8 @@ def see_yard(yard: Yard, look: int, gsd_m: float, *, cloud: bool = False, light:
     keys = _draw(canvas, yard, rng)
     opacity = cast_cloud(canvas, rng, (75.0, 95.0)) if cloud else np.zeros((canvas.size, canvas.size), np.float32)
     pixels = sense(canvas.image, rng, float(rng.uniform(1.0, 1.3)))
-    chip = with_labels(canvas, under_cloud(pixels, opacity, rng) if cloud else pixels)
-    assert len(chip.boxes) == len(keys), "an object lies outside the frame"
-    return LookChip(chip, np.array(keys, np.int64), opacity)
+    chip, kept = with_labels(canvas, under_cloud(pixels, opacity, rng) if cloud else pixels)
+    return LookChip(chip, np.array(keys, np.int64)[kept], opacity)
 
 
 def _draw(c: Canvas, yard: Yard, look: np.random.Generator) -> list[int]:

@@ -55,6 +55,13 @@ def container(c: Canvas, x: float, y: float, theta: float, length: float, colour
             end = rectangle(x + side * np.cos(theta) * (length / 2 - 0.15), y + side * np.sin(theta) * (length / 2 - 0.15),
                             0.3, CONTAINER_WIDTH, theta) + c.light.lean * top  # fmt: skip
             c.fill(end, shade(colour, 0.75), 0.7)
+    for _ in range(int(c.rng.integers(0, 4))):  # rust, dirt, water that stands, letters
+        wide, long = c.rng.uniform(0.3, CONTAINER_WIDTH), c.rng.uniform(0.5, 0.6 * length)
+        at, off = c.rng.uniform(-0.5, 0.5, 2) * (length - long, CONTAINER_WIDTH - wide)
+        place = x + np.cos(theta) * at - np.sin(theta) * off, y + np.sin(theta) * at + np.cos(theta) * off
+        c.fill(
+            rectangle(*place, long, wide, theta) + c.light.lean * top, shade(colour, c.rng.uniform(0.5, 1.5)), c.rng.uniform(0.1, 0.5)
+        )
     c.label(roof, CONTAINER)
 
 
@@ -99,6 +106,8 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
             c.fill(piece(float(at), 0.25, width), shade(paint, 0.8), 0.5)
     elif kind == "gondola":
         inside = (0.12, 0.11, 0.10) if not loaded else vary(c.rng, (0.35, 0.30, 0.25), 0.4)
+        if loaded and c.rng.random() < 0.4:  # stone, of the colour of the ballast it is for
+            inside = _like_ground(c, x, y, inside)
         c.fill(piece(0, length - 0.7, width - 0.6), inside, 0.9, grain=0.12 if loaded else 0.05)
         if not loaded:
             c.darken(

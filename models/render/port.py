@@ -81,7 +81,7 @@ def _quay_cranes(c: Canvas, start: F64, along: F64, length: float, angle: float)
 
 def _near(c: Canvas, p: F64) -> bool:
     """Whether another hull lies within a ship's length."""
-    return any(np.hypot(*(o.mean(axis=0) - p)) < 220 for o, _, _ in c.labels)
+    return any(np.hypot(*(o.outline.mean(axis=0) - p)) < 220 for o in c.labels)
 
 
 def _ship(c: Canvas, p: F64, length: float, theta: float, *, wake: bool = False) -> None:

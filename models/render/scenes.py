@@ -53,8 +53,8 @@ def track(c: Canvas, points: F64, ballast: Colour | None, sleepers: float) -> No
         c.line(points + side * normal, 0.16, (rail, rail * 0.96, rail * 0.9), 0.9)
 
 
-def string(c: Canvas, points: F64, start: float, number: int, uniform: bool) -> None:
-    """A string of coupled cars along a track, from `start` metres on."""
+def string(c: Canvas, points: F64, start: float, number: int, uniform: bool) -> float:
+    """A string of coupled cars along a track, from `start` metres on; returns where it ends."""
     steps = np.cumsum(np.r_[0, np.hypot(*np.diff(points, axis=0).T)])
     names = list(CARS)
     weights = np.array([0.20, 0.20, 0.14, 0.18, 0.14, 0.08, 0.04, 0.02])
@@ -74,6 +74,7 @@ def string(c: Canvas, points: F64, start: float, number: int, uniform: bool) -> 
         if -25 < x < c.extent_m + 25 and -25 < y < c.extent_m + 25:
             railcar(c, float(x), float(y), float(theta), kind, length, vary(c.rng, paint, 0.1), loaded)
         s += length + float(c.rng.triangular(COUPLING[0], 1.1, COUPLING[1]))
+    return s
 
 
 def rail_yard(c: Canvas, *, cars: bool = True) -> None:
@@ -106,9 +107,7 @@ def rail_yard(c: Canvas, *, cars: bool = True) -> None:
         start = 0.0
         while rng.random() < share and start < 1.6 * c.extent_m:
             start += float(rng.uniform(0, c.extent_m * 0.7))
-            number = int(rng.integers(1, 14))
-            string(c, points, start, number, bool(rng.random() < 0.55))
-            start += number * 16.0 + rng.uniform(3, 40)
+            start = string(c, points, start, int(rng.integers(1, 14)), bool(rng.random() < 0.55)) + rng.uniform(3, 40)
     masts(c, theta)
     clutter(c, int(rng.integers(0, 14)))
 

@@ -48,7 +48,7 @@ def free(c: Canvas, p: F64, length: float) -> bool:
     reach = max(3, int(length / c.gsd_m / 2))
     around = c.image[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
     wet = bool(np.abs(np.median(around.mean(axis=2)) / c.water.mean() - 1) < 0.25 and around.std() < 0.06)
-    return wet and all(np.hypot(*(o.mean(axis=0) - p)) > 0.6 * length + 120 for o, _, _ in c.labels)
+    return wet and all(np.hypot(*(o.outline.mean(axis=0) - p)) > 0.6 * length + 120 for o in c.labels)
 
 
 def town(c: Canvas, edge: F64, u: F64, out: F64, theta: float) -> None:
@@ -180,7 +180,7 @@ def _clouds(c: Canvas) -> None:
     moved = cv2.warpAffine(cover, np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32), (c.size, c.size))
     c.image *= (1 - 0.6 * moved)[..., None]
     c.image += cover[..., None] * (c.rng.uniform(0.95, 1.5) - c.image)
-    c.labels = [item for item in c.labels if _cover_at(c, cover, item[0]) < 0.3]
+    c.labels = [label for label in c.labels if _cover_at(c, cover, label.outline) < 0.3]
 
 
 def _cover_at(c: Canvas, cover: F32, outline: F64) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.render.canvas import F64, Canvas, Colour, rectangle_at
-from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, car, lorry, shade, stack, vary, vessel
+from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, VESSEL, car, lorry, shade, stack, vary, vessel
 from models.render.scenes import ground
 
 STEEL: tuple[Colour, ...] = ((0.6, 0.28, 0.2), (0.8, 0.7, 0.2), (0.7, 0.7, 0.72), (0.2, 0.4, 0.6), (0.35, 0.36, 0.38))
@@ -47,7 +47,7 @@ def terminal(c: Canvas) -> None:
 
 def _covered(c: Canvas, p: F64) -> bool:
     """Whether a place is within a lorry's length of a labelled object."""
-    return any(bool(np.hypot(*(o.mean(axis=0) - p)) < 9.5) for o, _, _ in c.labels)
+    return any(bool(np.hypot(*(o.outline.mean(axis=0) - p)) < 9.5) for o in c.labels)
 
 
 def _block(c: Canvas, origin: F64, theta: float, rows: int, bays: int, fill: float, palette: NDArray[np.int64], along: float) -> float:
@@ -104,7 +104,7 @@ def quay(c: Canvas) -> None:
     theta = rng.uniform(-np.pi, np.pi)
     along, out = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
     apron = float(rng.choice([0.0, rng.uniform(20, 60)]))
-    c.labels = [item for item in c.labels if (item[0].mean(axis=0) - mid) @ out < -4 - apron]
+    c.labels = [o for o in c.labels if (o.outline.mean(axis=0) - mid) @ out < -4 - apron]
     if apron:
         tone = rng.uniform(0.25, 0.6)
         c.fill(rectangle_at(mid - out * apron / 2, 4 * c.extent_m, apron, theta), (tone, tone * 0.98, tone * 0.94), grain=0.06)
@@ -119,7 +119,7 @@ def quay(c: Canvas) -> None:
         vessel(c, float(p[0]), float(p[1]), length, theta, str(rng.choice(["container", "bulk", "container"])), boxes=True)
     for _ in range(int(rng.integers(0, 3))):  # tugs and barges: short hulls that are no boxes
         p = mid + out * rng.uniform(10, max(11.0, 0.4 * c.extent_m)) + along * rng.uniform(-0.5, 0.5) * c.extent_m
-        if not any(np.hypot(*(o.mean(axis=0) - p)) < 60 for o, k, _ in c.labels if k == 2):
+        if not any(np.hypot(*(o.outline.mean(axis=0) - p)) < 60 for o in c.labels if o.cls == VESSEL):
             vessel(c, float(p[0]), float(p[1]), rng.uniform(9, 35), rng.uniform(-np.pi, np.pi), "plain")
     if apron:
         for _ in range(int(rng.integers(0, 4))):

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 import models
 from models.card import find
 from models.publish import publish_head
-from models.train import Recipe, train
+from models.recipe import Recipe
+from models.train import train
 from pipeline.errors import ModelError
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
@@ -42,7 +43,7 @@ def test_a_recipe_trains_resumes_and_publishes(path: Path, tmp_path: Path, caplo
     tiny_xview(tmp_path / "imagery")
     shipped = Recipe.read(path)
     few = {kind: [(ranges[0][0], 2)] for kind, ranges in shipped.renders.items()}
-    recipe = replace(shipped, renders=few, imagery=tmp_path / "imagery", size_px=64, batch=2, workers=1)
+    recipe = replace(shipped, renders=few, imagery=tmp_path / "imagery", size_px=64, batch=2, real_crops=3)
     with caplog.at_level(logging.INFO):
         train(recipe, tmp_path / "out", steps=2)
         weights = train(recipe, tmp_path / "out", steps=3)
@@ -56,7 +57,7 @@ def test_a_recipe_trains_resumes_and_publishes(path: Path, tmp_path: Path, caplo
 
 def test_fine_tuning_starts_from_a_head_of_the_same_classes(tmp_path: Path) -> None:
     path = next(p for p in RECIPES if p.stem == "hull")
-    recipe = replace(Recipe.read(path), renders={"harbour": [(310000, 2)]}, real=(), size_px=64, batch=2, workers=1, lr=0.0)
+    recipe = replace(Recipe.read(path), renders={"harbour": [(310000, 2)]}, real=(), size_px=64, batch=2, lr=0.0)
     weights = train(recipe, tmp_path, steps=1, start="hull-1")
     before, after = (load_file(p) for p in (find("hull-1")[0].weights, weights))
     assert all(torch.equal(before[k], after[k]) for k in before if "running" not in k and "tracked" not in k)

@@ -14,8 +14,8 @@ from models import boxes as ob
 from models.datasets.labels import read_labels
 from models.evaluate import Case, Score, score
 from models.judged import BUSAN_SPLIT, TRAINED_ON, judge_file, label_files
+from models.recipe import Recipe
 from models.render import render_chip
-from models.train import Recipe
 
 LABELS = Path(__file__).resolve().parents[2] / "fixtures" / "labels"
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import models
 from models import boxes as ob
 from models.card import Card, find, find_tracks
-from models.codec import decode, encode
+from models.codec import box_channels, decode, encode, regressed
 from models.evaluate import score
 from models.network import HALO, STRIDE
 from models.render import KINDS, render_chip
@@ -25,8 +26,9 @@ def test_a_dense_block_survives_encoding_and_decoding() -> None:
     y = 40 + along.ravel() * np.sin(theta) + across.ravel() * np.cos(theta)
     n = len(x)
     boxes = ob.canonical(np.stack([x, y, np.full(n, 40.0), np.full(n, 8.0), np.full(n, theta)], axis=1))
-    t = encode(boxes, np.zeros(n, np.uint8), np.full(n, -1), np.ones(n, np.float32), np.ones((208, 208), np.bool_), 1)
-    found, scores, _, _ = decode(t.heat, t.box, np.array([0.9], np.float32))
+    t = encode(boxes, np.zeros(n, np.uint8), np.ones(n, np.float32), np.ones((208, 208), np.bool_), 1)
+    channels = box_channels(torch.from_numpy(t.owner[None]).long(), torch.from_numpy(regressed(boxes)[None]))[0].numpy()
+    found, scores, _, _ = decode(t.heat, channels, np.array([0.9], np.float32))
     keep = ob.nms(found, scores, 0.25)
     assert len(keep) == n
     assert ob.iou_matrix(found[keep], boxes).max(axis=1).min() > 0.95
@@ -34,7 +36,7 @@ def test_a_dense_block_survives_encoding_and_decoding() -> None:
 
 def test_objects_cut_by_the_frame_are_neither_wanted_nor_punished() -> None:
     box = np.array([[2.0, 50.0, 60.0, 11.0, 0.0]])
-    t = encode(box, np.zeros(1, np.uint8), np.array([1]), np.array([0.2], np.float32), np.ones((96, 96), np.bool_), 1)
+    t = encode(box, np.zeros(1, np.uint8), np.array([0.2], np.float32), np.ones((96, 96), np.bool_), 1)
     assert t.heat.max() == 0
     assert t.care[25, 1] == 0
     assert t.care[5, 40] == 1
@@ -85,7 +87,10 @@ def test_every_shipped_head_matches_its_card_and_fits_twelve_megabytes() -> None
         card.verify()
         assert card.calibration, card.name
     find_tracks().verify()
-    assert sum(card.weights.stat().st_size for card in (*cards, find_tracks())) < 12e6
+    candidates = [Card.read(path) for path in (cards[0].weights.parent / "candidates").glob("*.yaml")]
+    for card in candidates:
+        card.verify()
+    assert sum(card.weights.stat().st_size for card in (*cards, *candidates, find_tracks())) < 12e6
 
 
 def test_damaged_or_unknown_weights_are_clear_errors(tmp_path: Path) -> None:

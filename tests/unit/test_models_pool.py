@@ -1,0 +1,117 @@
+"""The pool of examples and what training makes of it: targets follow their pixels through symmetries; hidden tops are none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from models import boxes as ob
+from models.codec import decode
+from models.datasets.pool import fill_pool, stretched
+from models.recipe import Recipe
+from models.render import render_chip
+from models.render.canvas import Canvas, Light
+from models.render.chip import Chip, with_labels
+from models.render.objects import CONTAINER_WIDTH, stack
+from models.train import Batches
+
+SIDE = 160
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    shipped = Recipe.read(Path(__file__).parents[2] / "configs" / "train" / "yard.yaml")
+    return replace(shipped, renders={"rail_yard": [(1000, 3)]}, real=(), size_px=SIDE, batch=24)
+
+
+def test_targets_follow_their_pixels_through_every_symmetry(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.datasets.pool.STRETCH", (1.0, 1.0))
+    batches = Batches.of(recipe, tmp_path, "cpu")
+    pixels, heat, box, weight, subtype, care = batches.draw(0)
+    assert pixels.shape == (24, 3, SIDE, SIDE)
+    assert weight[heat.amax(dim=1) < 0.3].sum() == 0
+    stored = np.stack(
+        [render_chip(1000 + k, "rail_yard", recipe.working_gsd_m, SIDE, _sensor(recipe, 1000 + k)).pixels for k in range(3)]
+    )
+    for k in range(24):
+        found, _, _, _ = decode(heat[k].numpy(), box[k].numpy(), np.array([0.99, 0.99], np.float32))
+        turned = [(chip, how) for chip in range(3) for how in range(8) if _alike(_turned(stored[chip], how), pixels[k].numpy())]
+        assert len(turned) == 1
+        assert (ob.iou_matrix(_boxes_turned(recipe, *turned[0]), found).max(axis=1) > 0.95).all()
+    assert set(np.unique(subtype.numpy())) > {-1}
+    assert care.min() == 0.0  # bodies that the frame cuts are not asked for
+
+
+def test_a_stretched_chip_keeps_its_boxes_on_its_pixels() -> None:
+    body = ob.canonical(np.array([[70.0, 90.0, 40.0, 10.0, 0.5]]))
+    pixels = np.zeros((SIDE, SIDE, 3), np.float32)
+    cv2.fillPoly(pixels, [np.round(ob.corners(body)[0] * 16 - 8).astype(np.int32)], (1.0, 1.0, 1.0), cv2.LINE_AA, 4)
+    one = np.ones(1, np.uint8)
+    chip = Chip(pixels.transpose(2, 0, 1), np.ones((SIDE, SIDE), np.bool_), body, one, one, np.ones(1, np.float32), 0.3)
+    sides = []
+    for seed in range(12):
+        seen = stretched(chip, np.random.default_rng(seed))
+        bright = np.argwhere(seen.pixels[0] > 0.5)[:, ::-1].astype(np.float32)
+        drawn = ob.from_corners(cv2.boxPoints(cv2.minAreaRect(bright + 0.5))[None].astype(np.float64))
+        assert ob.iou_matrix(drawn, seen.boxes)[0, 0] > 0.8
+        sides.append(seen.boxes[0, 2:4])
+    assert np.ptp(np.array(sides), axis=0).min() > 1.0
+
+
+def test_a_pool_makes_only_what_it_lacks(recipe: Recipe, tmp_path: Path) -> None:
+    pool, renders = fill_pool(recipe, tmp_path)
+    assert renders == len(pool.done) == 3
+    pool.pixels[0], pool.pixels[1], pool.done[1] = 7, 7, 0
+    again, _ = fill_pool(recipe, tmp_path)
+    assert (again.pixels[0] == 7).all()
+    assert not (again.pixels[1] == 7).all()
+
+
+def test_a_top_behind_a_high_stack_is_no_object_and_one_in_deep_shade_is_not_asked_for() -> None:
+    seen = {}
+    for lean, depth in ((0.5, 0.5), (0.0, 0.5), (0.0, 0.1)):
+        light = Light(np.array([0.0, 0.6]), np.array([0.0, lean]), depth)
+        canvas = Canvas(200, 0.2, np.random.default_rng(0), light)
+        canvas.image[:] = 0.4
+        low, high = np.array([20.0, 18.0 + CONTAINER_WIDTH + 0.2]), np.array([20.0, 18.0])
+        bodies = [(centre, tiers) for centre, tiers in ((low, 1), (high, 5))]
+        for i in canvas.rising([(_base(centre), 2.6 * tiers) for centre, tiers in bodies]):
+            stack(canvas, bodies[i][0], 0.0, 12.192, (0.5, 0.3, 0.2), 0.0, bodies[i][1], 2.6)
+        seen[lean, depth] = with_labels(canvas, canvas.image)
+    assert seen[0.5, 0.5][1].tolist() == [False, True]
+    assert (seen[0.0, 0.5][0].visible > 0.9).all()
+    in_shade = seen[0.0, 0.1][0]
+    assert in_shade.visible[0] < 0.4 < in_shade.visible[1]
+
+
+def _base(centre: np.ndarray) -> np.ndarray:
+    return centre + np.array([[-6.1, -1.2], [6.1, -1.2], [6.1, 1.2], [-6.1, 1.2]])
+
+
+def _sensor(recipe: Recipe, seed: int) -> float:
+    low, high = recipe.sensor_gsd_m
+    return float(low * (high / low) ** np.random.default_rng((seed, 1)).random())
+
+
+def _turned(pixels: np.ndarray, how: int) -> np.ndarray:
+    out = pixels.swapaxes(-1, -2) if how & 1 else pixels
+    out = out[..., ::-1] if how & 2 else out
+    return out[..., ::-1, :] if how & 4 else out
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two pictures differ by tone only."""
+    return bool(np.corrcoef(a.mean(axis=0).ravel(), b.mean(axis=0).ravel())[0, 1] > 0.9)
+
+
+def _boxes_turned(recipe: Recipe, chip: int, how: int) -> np.ndarray:
+    """Bodies that are whole and bear no container: a cell that two classes share learns the box of one."""
+    rendered: Chip = render_chip(1000 + chip, "rail_yard", recipe.working_gsd_m, SIDE, _sensor(recipe, 1000 + chip))
+    containers = rendered.boxes[rendered.classes == 0]
+    bare = ob.iou_matrix(rendered.boxes, containers).max(axis=1, initial=0.0) == 0
+    corners = ob.corners(rendered.boxes[(rendered.visible > 0.9) & (rendered.classes == 1) & bare])
+    corners = corners[..., ::-1] if how & 1 else corners
+    flipped = np.array([bool(how & 2), bool(how & 4)])
+    return ob.from_corners(np.where(flipped, SIDE - corners, corners))
