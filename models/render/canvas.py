@@ -57,19 +57,26 @@ def rectangle_at(centre: F64, length: float, width: float, theta: float) -> F64:
     return rectangle(float(centre[0]), float(centre[1]), length, width, theta)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+def axes(theta: float) -> tuple[F64, F64]:
+    """Unit vectors along a heading and to its side."""
+    return np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """An object as an annotator would draw it.
 
     Attributes:
         outline: (4, 2) or (7, 2) corners, metres.
         cls, subtype: indices in `models.CLASSES` and `models.SUBTYPES`.
+        mark: its value in `Canvas.top`: 1 + the number of objects drawn before.
         drawn: pixels that it covered when it was drawn; `Canvas.unhidden` says which share of them later bodies left.
     """
 
     outline: F64
     cls: int
     subtype: int
+    mark: int
     drawn: int
 
 
@@ -85,7 +92,8 @@ class Canvas:
         image: (size, size, 3) float32, 0..1 and above.
         water: (3,) colour of the open water, where the scene has any.
         labels: objects, in the order in which they were drawn.
-        top: (size, size) int32, 1 + the number of objects drawn before the one that a pixel shows, 0 for none.
+        top: (size, size) int32, mark of the object that a pixel shows, 0 for none.
+        marks: objects drawn so far, those that a scene took back among them.
         lit: (size, size) float32, share of the light that shadows leave.
     """
 
@@ -98,7 +106,7 @@ class Canvas:
     labels: list[Label] = field(default_factory=list)
     top: NDArray[np.int32] = field(init=False)
     lit: F32 = field(init=False)
-    _marks: dict[Label, int] = field(default_factory=dict)
+    marks: int = 0
 
     def __post_init__(self) -> None:
         self.image = np.zeros((self.size, self.size, 3), np.float32)
@@ -208,11 +216,10 @@ class Canvas:
         """Remember an object by its outline in metres, once it is drawn."""
         found = self._mask([outline])
         seen = found[2] > 0.5 if found else np.zeros((0, 0), np.bool_)
-        label = Label(outline, cls, subtype, int(seen.sum()))
-        self.labels.append(label)
-        self._marks[label] = len(self._marks) + 1
+        self.marks += 1
+        self.labels.append(Label(outline, cls, subtype, self.marks, int(seen.sum())))
         if found:
-            self.top[found[0], found[1]][seen] = self._marks[label]
+            self.top[found[0], found[1]][seen] = self.marks
 
     def unhidden(self) -> tuple[F64, F64]:
         """(N,) share of each label's pixels that no opaque paint covered after it, and the light on those that are left.
@@ -220,9 +227,9 @@ class Canvas:
         High stacks lean over low ones beside them, and shade them.
         """
         places = self.top.ravel()
-        left = np.bincount(places, minlength=len(self._marks) + 1)
-        light = np.bincount(places, self.lit.ravel(), len(self._marks) + 1) / np.maximum(left, 1)
-        marks = np.array([self._marks[label] for label in self.labels], np.int64)
+        left = np.bincount(places, minlength=self.marks + 1)
+        light = np.bincount(places, self.lit.ravel(), self.marks + 1) / np.maximum(left, 1)
+        marks = np.array([label.mark for label in self.labels], np.int64)
         drawn = np.array([label.drawn for label in self.labels], np.int64)
         return np.where(drawn > 0, left[marks] / np.maximum(drawn, 1), 1.0), light[marks]
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from models.render.canvas import F32, F64, Canvas, Colour, rectangle_at
+from models.render.canvas import F32, F64, Canvas, Colour, axes, rectangle_at
 from models.render.objects import FLEET, vary, vessel
 from models.render.port import ANY_SHIP, SHIP_SHARES, afloat_clutter, open_water
 from models.render.shore import free, hull, raft, town
@@ -24,7 +24,7 @@ def dockyard(c: Canvas) -> None:
     rng = c.rng
     open_water(c)
     theta = rng.uniform(-np.pi, np.pi)
-    u, out = _axes(theta)
+    u, out = axes(theta)
     mid = np.array([c.extent_m / 2] * 2)
     edge = mid + out * rng.uniform(-0.4, 0.1) * c.extent_m
     tone = rng.uniform(0.25, 0.75)
@@ -53,7 +53,7 @@ def box_terminal(c: Canvas) -> None:
     rng = c.rng
     open_water(c)
     theta = rng.uniform(-np.pi, np.pi)
-    u, out = _axes(theta)
+    u, out = axes(theta)
     edge = np.array([c.extent_m / 2] * 2) + out * rng.uniform(-0.25, 0.25) * c.extent_m
     tone = rng.uniform(0.25, 0.75)
     corner = rng.uniform(0.1, 0.7) * c.extent_m if rng.random() < 0.5 else 2 * c.extent_m  # where the quay turns
@@ -64,7 +64,7 @@ def box_terminal(c: Canvas) -> None:
     if corner < c.extent_m:
         sides.append((edge + u * corner, theta - np.pi / 2, u, 0.0, 0.8 * c.extent_m))
     for start, heading, away, first, last in sides:
-        along, s = _axes(heading)[0], first
+        along, s = axes(heading)[0], first
         while s < last - 60:
             long = float(np.exp(rng.uniform(np.log(60), np.log(390))))
             at = start + along * (s + long / 2)
@@ -76,10 +76,6 @@ def box_terminal(c: Canvas) -> None:
     _anchored(c, edge, out)
     afloat_clutter(c)
     _haze(c)
-
-
-def _axes(theta: float) -> tuple[F64, F64]:
-    return np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
 
 
 def _ground(c: Canvas, centre: F64, long: float, wide: float, theta: float, tone: float) -> None:
@@ -94,7 +90,7 @@ def _dock_block(c: Canvas, at: F64, theta: float, tone: float) -> None:
     """One to five docks abreast in a block that juts out or lies in the land; most hold a ship that fills them, some two."""
     rng = c.rng
     heading = theta + np.pi / 2
-    along, across = _axes(heading)
+    along, across = axes(heading)
     number, long = int(rng.integers(1, 6)), float(rng.uniform(120, 420))
     widths = rng.uniform(0.14, 0.24, number) * long
     gaps = rng.uniform(8, 35, number + 1)
@@ -132,7 +128,7 @@ def _dock_block(c: Canvas, at: F64, theta: float, tone: float) -> None:
 def _floating_dock(c: Canvas, at: F64, theta: float) -> None:
     """Two pale wing walls and a ship between them, or none."""
     rng = c.rng
-    across = _axes(theta)[1]
+    across = axes(theta)[1]
     long = float(rng.uniform(90, 300))
     wide, tone = long / rng.uniform(4.2, 5.5), rng.uniform(0.35, 0.8)
     c.shadow(rectangle_at(at, long, wide, theta), 10)
@@ -176,7 +172,7 @@ def _alongside(c: Canvas, at: F64, long: float, theta: float, away: F64) -> None
 def _gantries(c: Canvas, at: F64, long: float, theta: float, away: F64) -> None:
     """Two to nine cranes abreast: portal on the quay, boom over the ship or raised, shadows of both."""
     rng = c.rng
-    along, paint = _axes(theta)[0], vary(rng, PAINTS[rng.integers(len(PAINTS))])
+    along, paint = axes(theta)[0], vary(rng, PAINTS[rng.integers(len(PAINTS))])
     number = int(rng.integers(2, 10))
     for s in np.linspace(-0.45, 0.45, number) * long + rng.normal(0, 4, number):
         base = at + along * s
@@ -192,7 +188,7 @@ def _gantries(c: Canvas, at: F64, long: float, theta: float, away: F64) -> None:
 def _boom(c: Canvas, at: F64, heading: float, reach: float) -> None:
     """A jib crane."""
     paint = vary(c.rng, PAINTS[c.rng.integers(len(PAINTS))])
-    tip = at + _axes(heading)[0] * reach
+    tip = at + axes(heading)[0] * reach
     c.line(np.stack([at, tip]) + c.light.shadow * 20, 2.5, (0.05, 0.05, 0.05), 0.4)
     c.line(np.stack([at, tip]) + c.light.lean * 25, 2.5, paint, 0.9)
 
@@ -208,7 +204,7 @@ def _anchored(c: Canvas, edge: F64, out: F64) -> None:
         _hull(c, p, long, theta)
         if rng.random() < 0.15:
             ship = long * rng.uniform(0.3, 1.0)
-            _hull(c, p + _axes(theta)[1] * (long + ship) / 12.0, ship, theta)
+            _hull(c, p + axes(theta)[1] * (long + ship) / 12.0, ship, theta)
 
 
 def _haze(c: Canvas) -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from models.render.canvas import F64, Canvas, Colour, rectangle_at
+from models.render.canvas import F64, Canvas, Colour, axes, rectangle_at
 from models.render.objects import FLEET, vary
 from models.render.port import afloat_clutter, open_water
-from models.render.shore import ROOFS, free, hull
+from models.render.shore import ROOFS, at_anchor, hull, tank
 
 WOODS: tuple[Colour, ...] = ((0.06, 0.09, 0.06), (0.10, 0.14, 0.08), (0.16, 0.18, 0.11), (0.24, 0.22, 0.16))
 """Dark conifers, broadleaf, scrub, dry grass."""
@@ -16,7 +16,7 @@ def lookalike(c: Canvas) -> None:
     rng = c.rng
     open_water(c)
     theta = rng.uniform(-np.pi, np.pi)
-    u, out = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    u, out = axes(theta)
     edge = np.array([c.extent_m / 2] * 2) + out * rng.uniform(-0.35, 0.35) * c.extent_m
     _hinterland(c, edge, u, out, theta)
     s = -0.75 * c.extent_m
@@ -31,10 +31,7 @@ def lookalike(c: Canvas) -> None:
         s += rng.uniform(10, 100)
     for _ in range(int(rng.integers(0, 3))):
         _island(c, rng.uniform(0, c.extent_m, 2))
-    for _ in range(int(rng.integers(0, 8))):
-        p, length = rng.uniform(0, c.extent_m, 2), float(np.exp(rng.uniform(np.log(21), np.log(340))))
-        if (p - edge) @ out > length and free(c, p, length):
-            hull(c, p, length, rng.uniform(-np.pi, np.pi))
+    at_anchor(c, edge, out, int(rng.integers(0, 8)))
     afloat_clutter(c)
 
 
@@ -68,8 +65,7 @@ def _hinterland(c: Canvas, edge: F64, u: F64, out: F64, theta: float) -> None:
 def _rows(c: Canvas, at: F64, theta: float, *, roofs: bool) -> None:
     """Two to twelve long roofs, or rows of boxes in many paints, abreast."""
     rng = c.rng
-    v = np.array([-np.sin(theta), np.cos(theta)])
-    u = np.array([np.cos(theta), np.sin(theta)])
+    u, v = axes(theta)
     long, wide = float(np.exp(rng.uniform(np.log(30), np.log(280)))), float(rng.uniform(8, 35))
     gap, paint, high = rng.uniform(4, 30), ROOFS[rng.integers(len(ROOFS))], rng.uniform(4, 14)
     for k in range(int(rng.integers(2, 13))):
@@ -88,15 +84,11 @@ def _rows(c: Canvas, at: F64, theta: float, *, roofs: bool) -> None:
 def _tanks(c: Canvas, at: F64, theta: float) -> None:
     """A row or two of tanks, nearly touching: at a coarse GSD one bright bar."""
     rng = c.rng
-    radius, turns = rng.uniform(6, 30), np.linspace(0, 2 * np.pi, 24)
-    ring = radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
-    u, v = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    radius, (u, v) = rng.uniform(6, 30), axes(theta)
     pitch = radius * rng.uniform(2.05, 3.0)
     for row in range(int(rng.integers(1, 4))):
         for k in range(int(rng.integers(2, 8))):
-            disc = at + u * k * pitch + v * row * pitch + ring
-            c.shadow(disc, rng.uniform(8, 18))
-            c.fill(disc, vary(rng, (0.82, 0.82, 0.8), 0.15))
+            tank(c, at + u * k * pitch + v * row * pitch, radius)
 
 
 def _marina(c: Canvas, at: F64, u: F64, out: F64, theta: float) -> float:

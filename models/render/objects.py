@@ -1,5 +1,7 @@
 """Bodies: railcars, containers, lorries, hulls, with the dimensions of METHOD 4."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from models.render.canvas import F64, Canvas, Colour, rectangle, rectangle_at
@@ -92,14 +94,7 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
         return rectangle(float(centre[0]), float(centre[1]), long, wide, theta)
 
     if skeleton:
-        sill, bearer = c.rng.uniform(0.25, 0.5), c.rng.uniform(0.25, 0.6)
-        for across in (-0.32, 0.32):
-            c.fill(piece(0, length, sill, across * width), paint)
-        for at in np.linspace(-length / 2 + bearer / 2, length / 2 - bearer / 2, int(c.rng.integers(5, 14))):
-            c.fill(piece(float(at), bearer, width), shade(paint, 0.9))
-        for end in (-1, 1):  # bogies fill the frame at either end
-            c.fill(piece(end * (length / 2 - 2.6), 2.4, width * 0.8), shade(paint, 0.55), 0.8)
-
+        _skeleton(c, piece, length, width, paint)
     if kind in {"boxcar", "passenger"}:
         c.fill(piece(0, length, width * 0.5), shade(paint, 1.15), 0.8)
         for at in np.arange(-length / 2 + 1, length / 2, c.rng.uniform(1.5, 4)):
@@ -136,6 +131,17 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
     c.label(roof, RAILCAR, index)
     if kind == "container_flat" and loaded:
         _boxes_on_wagon(c, x, y, theta, length, height)
+
+
+def _skeleton(c: Canvas, piece: Callable[..., F64], length: float, width: float, paint: Colour) -> None:
+    """Sills, cross-bearers and bogies of an open frame."""
+    sill, bearer = c.rng.uniform(0.25, 0.5), c.rng.uniform(0.25, 0.6)
+    for across in (-0.32, 0.32):
+        c.fill(piece(0, length, sill, across * width), paint)
+    for at in np.linspace(-length / 2 + bearer / 2, length / 2 - bearer / 2, int(c.rng.integers(5, 14))):
+        c.fill(piece(float(at), bearer, width), shade(paint, 0.9))
+    for end in (-1, 1):  # bogies fill the frame at either end
+        c.fill(piece(end * (length / 2 - 2.6), 2.4, width * 0.8), shade(paint, 0.55), 0.8)
 
 
 def _like_ground(c: Canvas, x: float, y: float, paint: Colour) -> Colour:

@@ -6,7 +6,7 @@ What is long, straight, bright and wet, and no ship, is drawn as often as ships 
 import cv2
 import numpy as np
 
-from models.render.canvas import F32, F64, Canvas, Colour, rectangle_at
+from models.render.canvas import F32, F64, Canvas, Colour, axes, rectangle_at
 from models.render.objects import vary, vessel
 from models.render.port import ANY_SHIP, SHIP_SHARES, afloat_clutter, open_water
 
@@ -20,7 +20,7 @@ def waterfront(c: Canvas) -> None:
     rng = c.rng
     open_water(c)
     theta = rng.uniform(-np.pi, np.pi)
-    u, out = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
+    u, out = axes(theta)
     edge = np.array([c.extent_m / 2] * 2) + out * rng.uniform(-0.35, 0.25) * c.extent_m
     town(c, edge, u, out, theta)
     if rng.random() < 0.2:
@@ -28,13 +28,18 @@ def waterfront(c: Canvas) -> None:
     s = -0.75 * c.extent_m
     while s < 0.75 * c.extent_m:
         s += _fixture(c, edge + u * s, theta, out) + rng.uniform(5, 140)
-    for _ in range(rng.integers(0, 10)):
-        p = rng.uniform(0, c.extent_m, 2)
-        length = float(np.exp(rng.uniform(np.log(21), np.log(340))))
-        if (p - edge) @ out > length and free(c, p, length):
-            hull(c, p, length, rng.uniform(-np.pi, np.pi))
+    at_anchor(c, edge, out, int(rng.integers(0, 10)))
     afloat_clutter(c)
     _clouds(c)
+
+
+def at_anchor(c: Canvas, edge: F64, out: F64, number: int) -> None:
+    """Up to `number` ships on the water before an edge, where there is room."""
+    for _ in range(number):
+        p = c.rng.uniform(0, c.extent_m, 2)
+        length = float(np.exp(c.rng.uniform(np.log(21), np.log(340))))
+        if (p - edge) @ out > length and free(c, p, length):
+            hull(c, p, length, c.rng.uniform(-np.pi, np.pi))
 
 
 def hull(c: Canvas, p: F64, length: float, theta: float) -> None:
@@ -78,11 +83,15 @@ def town(c: Canvas, edge: F64, u: F64, out: F64, theta: float) -> None:
         p0, radius = edge - out * rng.uniform(60, 400) + u * rng.uniform(-0.4, 0.4) * c.extent_m, rng.uniform(8, 35)
         for i in range(int(rng.integers(1, 5))):
             for j in range(int(rng.integers(1, 6))):
-                p = p0 + u * j * radius * 2.5 - out * i * radius * 2.5
-                turns = np.linspace(0, 2 * np.pi, 24)
-                disc = p + radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
-                c.shadow(disc, rng.uniform(8, 18))
-                c.fill(disc, vary(rng, (0.85, 0.85, 0.83), 0.1))
+                tank(c, p0 + u * j * radius * 2.5 - out * i * radius * 2.5, radius)
+
+
+def tank(c: Canvas, at: F64, radius: float) -> None:
+    """A white tank."""
+    turns = np.linspace(0, 2 * np.pi, 24)
+    disc = at + radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    c.shadow(disc, c.rng.uniform(8, 18))
+    c.fill(disc, vary(c.rng, (0.85, 0.85, 0.83), 0.1))
 
 
 def _fixture(c: Canvas, at: F64, theta: float, out: F64) -> float:

@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw
 from shapely.affinity import affine_transform
 from shapely.geometry import mapping, shape
 
-from pipeline.change.series import Built, Growth
+from pipeline.change.series import Growth
 from pipeline.change.stack import Stack
+from pipeline.change.steps import Built
 from pipeline.imagery.scene import Scene
 from pipeline.review.export import lonlat
 from pipeline.review.overlay import MIN_SIDE, PANEL, Caption, font, framed, stretch

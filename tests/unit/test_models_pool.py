@@ -9,9 +9,8 @@ import pytest
 
 from models import boxes as ob
 from models.codec import decode
-from models.datasets.pool import fill_pool, stretched
+from models.datasets.pool import Maker, fill_pool, stretched
 from models.recipe import Recipe
-from models.render import render_chip
 from models.render.canvas import Canvas, Light
 from models.render.chip import Chip, with_labels
 from models.render.objects import CONTAINER_WIDTH, stack
@@ -32,14 +31,12 @@ def test_targets_follow_their_pixels_through_every_symmetry(recipe: Recipe, tmp_
     pixels, heat, box, weight, subtype, care = batches.draw(0)
     assert pixels.shape == (24, 3, SIDE, SIDE)
     assert weight[heat.amax(dim=1) < 0.3].sum() == 0
-    stored = np.stack(
-        [render_chip(1000 + k, "rail_yard", recipe.working_gsd_m, SIDE, _sensor(recipe, 1000 + k)).pixels for k in range(3)]
-    )
+    chips = [Maker.of(recipe).make(k) for k in range(3)]
     for k in range(24):
         found, _, _, _ = decode(heat[k].numpy(), box[k].numpy(), np.array([0.99, 0.99], np.float32))
-        turned = [(chip, how) for chip in range(3) for how in range(8) if _alike(_turned(stored[chip], how), pixels[k].numpy())]
+        turned = [(chip, how) for chip in range(3) for how in range(8) if _alike(_turned(chips[chip].pixels, how), pixels[k].numpy())]
         assert len(turned) == 1
-        assert (ob.iou_matrix(_boxes_turned(recipe, *turned[0]), found).max(axis=1) > 0.95).all()
+        assert (ob.iou_matrix(_boxes_turned(chips[turned[0][0]], turned[0][1]), found).max(axis=1) > 0.95).all()
     assert set(np.unique(subtype.numpy())) > {-1}
     assert care.min() == 0.0  # bodies that the frame cuts are not asked for
 
@@ -90,11 +87,6 @@ def _base(centre: np.ndarray) -> np.ndarray:
     return centre + np.array([[-6.1, -1.2], [6.1, -1.2], [6.1, 1.2], [-6.1, 1.2]])
 
 
-def _sensor(recipe: Recipe, seed: int) -> float:
-    low, high = recipe.sensor_gsd_m
-    return float(low * (high / low) ** np.random.default_rng((seed, 1)).random())
-
-
 def _turned(pixels: np.ndarray, how: int) -> np.ndarray:
     out = pixels.swapaxes(-1, -2) if how & 1 else pixels
     out = out[..., ::-1] if how & 2 else out
@@ -106,9 +98,8 @@ def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.corrcoef(a.mean(axis=0).ravel(), b.mean(axis=0).ravel())[0, 1] > 0.9)
 
 
-def _boxes_turned(recipe: Recipe, chip: int, how: int) -> np.ndarray:
+def _boxes_turned(rendered: Chip, how: int) -> np.ndarray:
     """Bodies that are whole and bear no container: a cell that two classes share learns the box of one."""
-    rendered: Chip = render_chip(1000 + chip, "rail_yard", recipe.working_gsd_m, SIDE, _sensor(recipe, 1000 + chip))
     containers = rendered.boxes[rendered.classes == 0]
     bare = ob.iou_matrix(rendered.boxes, containers).max(axis=1, initial=0.0) == 0
     corners = ob.corners(rendered.boxes[(rendered.visible > 0.9) & (rendered.classes == 1) & bare])
