@@ -23,11 +23,12 @@ HALF_WIDTH = NormalDist().inv_cdf((1 + HELD) / 2)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How well one class is found in one GSD bin.
+    """How well one class is found under one condition: a bin of GSD, and of the sun's height where that was measured apart.
 
     Attributes:
         cls: class name.
         gsd_low, gsd_high: the bin, metres.
+        sun_low, sun_high: heights of the sun, degrees; from 0 to 90 speaks for looks whose sun is not declared.
         precision, recall: over all scenes that were measured.
         n: labelled objects behind them; 0 where nothing was measured.
         scene_sd: spread of the corrected count between scenes, relative to it, that chance and the score leave: light, ground and
@@ -48,23 +49,30 @@ class Calibration:
     floor_sd: float = 0.0
     score_mean: float = 0.0
     score_slope: float = 0.0
+    sun_low: float = 0.0
+    sun_high: float = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One scene that was measured: boxes, those that hit, objects, mean score of the boxes."""
+    """One scene that was measured: boxes, those that hit, objects, mean score of the boxes, height of the sun in degrees."""
 
     found: int
     hits: int
     objects: int
     score: float
+    sun_deg: float = 45.0
 
 
-def fit(cls: str, gsd_low: float, gsd_high: float, scenes: Sequence[Counted]) -> Calibration:
-    """The calibration of one class and GSD bin from measured scenes; a slope that its scatter does not carry (below 2 sd) is none."""
+def fit(cls: str, gsd: tuple[float, float], scenes: Sequence[Counted], sun: tuple[float, float] = (0.0, 90.0)) -> Calibration:
+    """The calibration of one class, GSD bin and range of the sun from measured scenes, those of other suns left out.
+
+    A slope that its scatter does not carry (below 2 sd) is none.
+    """
+    scenes = [s for s in scenes if sun[0] <= s.sun_deg < sun[1]]
     objects, found, hits = (sum(getattr(s, name) for s in scenes) for name in ("objects", "found", "hits"))
     precision, recall = hits / max(found, 1), hits / max(objects, 1)
-    plain = Calibration(cls, gsd_low, gsd_high, round(precision, 4), round(recall, 4), objects)
+    plain = Calibration(cls, *gsd, round(precision, 4), round(recall, 4), objects, sun_low=sun[0], sun_high=sun[1])
     few, many = ([s for s in scenes if (s.objects >= LEAST_OBJECTS) == side] for side in (False, True))
     if hits == 0 or len(many) < LEAST_SCENES:
         return plain

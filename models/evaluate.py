@@ -19,7 +19,7 @@ from models.datasets.real import Picture, read_picture
 from models.detector import CLASSES, Detections, Detector, load
 from models.network import STRIDE
 from models.render import EVALUATION_SEEDS, render_chip
-from models.structure import detect
+from models.structure import propose
 
 MATCH_IOU = 0.3
 """Oriented IoU that makes a hit: labels of 3 m wide bodies are not good to more (imagery notes)."""
@@ -95,6 +95,7 @@ class Case:
         boxes: (N, 5) float64 labelled boxes, pixels.
         classes: (N,) uint8.
         asked: (N,) bool, False for objects that the frame cuts: neither wanted nor punished.
+        proposals: every box of the labelled classes that the head proposes, which average precision ranks; those that count when None.
     """
 
     where: str
@@ -104,10 +105,12 @@ class Case:
     boxes: NDArray[np.float64]
     classes: NDArray[np.uint8]
     asked: NDArray[np.bool_]
+    proposals: Detections | None = None
 
-    def of(self, name: str) -> tuple[Detections, NDArray[np.float64]]:
-        """Detections and asked objects of one class."""
-        found, mine = self.found.of(name), self.classes == CLASSES.index(name)
+    def of(self, name: str, *, proposed: bool = False) -> tuple[Detections, NDArray[np.float64]]:
+        """Detections, or proposals, and asked objects of one class."""
+        boxes = self.proposals if proposed and self.proposals is not None else self.found
+        found, mine = boxes.of(name), self.classes == CLASSES.index(name)
         cut = ob.iou_matrix(found.boxes, self.boxes[mine & ~self.asked]).max(axis=1, initial=0) >= MATCH_IOU
         return found.take(~cut), self.boxes[mine & self.asked]
 
@@ -173,29 +176,32 @@ def evaluate(model: str, imagery: Path, worst: int = 0) -> tuple[dict[str, Any],
         skipped.append(f"{path}: absent")
     for head in heads:
         for where, name, gsd, cases in _sets(head, path):
-            rows.append(row(where, name, gsd, [case.of(name) for case in cases]))
+            rows.append(row(where, name, gsd, cases))
             mixed += [{"set": where, "gsd_m": gsd, **entry} for entry in confusion(cases)]
             bad = sorted([*bad, *cases], key=lambda case: -case.errors)[:worst]
     models = [{"name": h.name, "sha256": h.sha256} for h in heads]
     return {"model": models, "rows": rows, "confusion": mixed, "skipped": skipped}, bad
 
 
-def row(where: str, name: str, gsd: float, pictures: Sequence[tuple[Detections, NDArray[np.float64]]]) -> dict[str, Any]:
+def row(where: str, name: str, gsd: float, cases: Sequence[Case]) -> dict[str, Any]:
     """One line of the table of figures, of the detections and objects of one class in the pictures of a set.
 
     Returns:
-        set, class, gsd_m, objects, found; precision, recall and ap at `MATCH_IOU`, ap50 at an oriented IoU of 0.5; count_error of
-        the sum, and mape over pictures with objects, relative; counts, per picture the objects, the boxes and their mean score.
+        set, class, gsd_m, objects, found; precision and recall of what counts, and ap of all proposals, at `MATCH_IOU`, ap50 at an
+        oriented IoU of 0.5; count_error of the sum, and mape over pictures with objects, relative; counts, per picture the objects,
+        the boxes and their mean score.
     """
+    pictures = [case.of(name) for case in cases]
     found, truth = zip(*pictures, strict=True)
+    ranked = [case.of(name, proposed=True)[0] for case in cases]
     s = score(found, truth)
     counts = [[len(t), len(f), round(float(f.scores.mean()), 4) if len(f) else 0.0] for f, t in pictures]
     errors = [abs(f - t) / t for t, f, _ in counts if t]
     figures = {
         "precision": s.precision,
         "recall": s.recall,
-        "ap": s.ap,
-        "ap50": score(found, truth, 0.5).ap,
+        "ap": score(ranked, truth).ap,
+        "ap50": score(ranked, truth, 0.5).ap,
         "count_error": (s.found - s.objects) / max(s.objects, 1),
         "mape": float(np.mean(errors)) if errors else 0.0,
     }
@@ -224,9 +230,9 @@ def _renders(head: Detector, name: str, gsd: float) -> list[Case]:
     for seed in range(EVALUATION_SEEDS, EVALUATION_SEEDS + CHIPS):
         chip = render_chip(seed, kind, working, CHIP_PX, gsd)
         mine = np.isin(chip.classes, [CLASSES.index(n) for n in head.classes])
-        found = detect(head, chip.pixels, chip.valid)
-        where = f"render {kind} {seed}"
-        cases.append(Case(where, gsd, chip.pixels, found, chip.boxes[mine], chip.classes[mine], chip.visible[mine] >= WHOLE))
+        found, proposals = propose(head, chip.pixels, chip.valid)
+        where, asked = f"render {kind} {seed}", chip.visible[mine] >= WHOLE
+        cases.append(Case(where, gsd, chip.pixels, found, chip.boxes[mine], chip.classes[mine], asked, proposals))
     return cases
 
 
@@ -235,15 +241,17 @@ def _muttenz(head: Detector, path: Path, gsd: float) -> Case:
     picture = read_picture(path, path.with_suffix(".txt"), 0.2546)
     pixels, zoom = at_gsd(picture, gsd, head.gsd.working_m)
     edge = MUTTENZ_SPLIT * zoom
-    found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of("railcar")
     boxes = picture.boxes[picture.boxes[:, 0] >= MUTTENZ_SPLIT] * (zoom, zoom, zoom, zoom, 1)
     start = int(edge) // STRIDE * STRIDE
-    x, y = np.floor(found.boxes[:, :2] / zoom).astype(np.int64).T
     height, width = picture.care.shape
-    known = picture.care[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0  # not on a car that the frame cuts
-    east, shift = found.take((found.boxes[:, 0] >= edge) & known).moved(-start, 0, 1), (start, 0, 0, 0, 0)
-    railcars = np.full(len(boxes), CLASSES.index("railcar"), np.uint8)
-    return Case("muttenz x >= 640", gsd, pixels[:, :, start:], east, boxes - shift, railcars, np.ones(len(boxes), np.bool_))
+    east = []
+    for some in propose(head, pixels, np.ones(pixels.shape[1:], np.bool_)):
+        cars = some.of("railcar")
+        x, y = np.floor(cars.boxes[:, :2] / zoom).astype(np.int64).T
+        known = picture.care[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)] > 0  # not on a car that the frame cuts
+        east.append(cars.take((cars.boxes[:, 0] >= edge) & known).moved(-start, 0, 1))
+    railcars, asked = np.full(len(boxes), CLASSES.index("railcar"), np.uint8), np.ones(len(boxes), np.bool_)
+    return Case("muttenz x >= 640", gsd, pixels[:, :, start:], east[0], boxes - (start, 0, 0, 0, 0), railcars, asked, east[1])
 
 
 def at_gsd(picture: Picture, gsd: float, working: float) -> tuple[NDArray[np.float32], float]:

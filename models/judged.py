@@ -19,7 +19,7 @@ from models import boxes as ob
 from models.datasets.real import Picture, read_picture
 from models.detector import CLASSES, Detections, Detector, Flag, load
 from models.evaluate import MATCH_IOU, Case, at_gsd, row
-from models.structure import detect
+from models.structure import detect, propose
 
 TRAINED_ON = {"long-beach/scene_a.tif", "sf_bay/scene_1.jpg", "sf_bay/scene_4.jpg", "sentinel2_ports/busan/busan_rgb.tiff"}
 """Images whose labels are in ``configs/train/hull.yaml``; they judge nothing, but for the columns of Busan that no training saw."""
@@ -44,13 +44,13 @@ def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, A
             if isinstance(found, str):
                 skipped.append(found)
             else:
-                rows.append(found)
+                rows += found
         for path in label_files(labels):
             case = judge_file(head, path, imagery)
             if isinstance(case, str):
                 skipped.append(case)
             elif case is not None:
-                rows += [row(case.where, CLASSES[i], case.gsd_m, [case.of(CLASSES[i])]) for i in np.unique(case.classes)]
+                rows += [row(case.where, CLASSES[i], case.gsd_m, [case]) for i in np.unique(case.classes)]
                 cases.append(case)
     return rows, skipped, cases
 
@@ -73,24 +73,28 @@ def judge_file(head: Detector, path: Path, imagery: Path) -> Case | str | None:
         return f"{image}: is not the image that was labelled"
     picture = read_picture(image, None, labels["gsd_m"])
     pixels, zoom = at_gsd(picture, labels["gsd_m"], head.gsd.working_m)
-    found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).moved(0, 0, 1 / zoom)
-    judged = [_judged(found.of(name), labels["features"], name) for name in wanted]
-    boxes = np.concatenate([sure for _, sure in judged])
+    parts = []
+    for some in propose(head, pixels, np.ones(pixels.shape[1:], np.bool_)):
+        judged = [_judged(some.of(name).moved(0, 0, 1 / zoom), labels["features"], name) for name in wanted]
+        parts.append(Detections.concat([part for part, _ in judged]).moved(0, 0, zoom))
+    boxes = np.concatenate([sure for _, sure in judged]) * (zoom, zoom, zoom, zoom, 1)
     classes = np.repeat([CLASSES.index(name) for name in wanted], [len(sure) for _, sure in judged]).astype(np.uint8)
-    every = Detections.concat([part for part, _ in judged]).moved(0, 0, zoom)
-    return Case(path.stem, labels["gsd_m"], pixels, every, boxes * (zoom, zoom, zoom, zoom, 1), classes, np.ones(len(boxes), np.bool_))
+    return Case(path.stem, labels["gsd_m"], pixels, parts[0], boxes, classes, np.ones(len(boxes), np.bool_), parts[1])
 
 
 LONG_HULL_M = 80.0
 """At 10 m a hull is asked for above this length only."""
 
 
-def _planetscope(head: Detector, imagery: Path) -> dict[str, Any] | str:
-    """Recall on the larger ships of 512 px chips at 3 m; upright labels, some drawn twice, small craft not drawn."""
+def _planetscope(head: Detector, imagery: Path) -> list[dict[str, Any]] | str:
+    """Recall on the larger ships of 512 px chips at 3 m: all of them, and those that the frame does not cut.
+
+    Upright labels, some drawn twice, small craft not drawn.
+    """
     chips = sorted((imagery / "planetscope_ports").glob("*.png"))
     if not chips:
         return f"{imagery / 'planetscope_ports'}: absent"
-    found, truth = [], []
+    found, truth, whole = [], [], []
     for path in chips:
         picture = read_picture(path, None, 3.0)
         height, width = picture.care.shape
@@ -102,11 +106,12 @@ def _planetscope(head: Detector, imagery: Path) -> dict[str, Any] | str:
             height,
         )
         truth.append(_once(np.concatenate([drawn[:, :2] - drawn[:, 2:] / 2, drawn[:, :2] + drawn[:, 2:] / 2], axis=1)))
+        whole.append(truth[-1][(truth[-1][:, :2] > 1).all(axis=1) & (truth[-1][:, 2:] < (width - 1, height - 1)).all(axis=1)])
         found.append(_hulls(head, picture, 3.0))
-    return _recall_row("planetscope_ports", 3.0, found, truth)
+    return [_recall_row("planetscope_ports", 3.0, found, truth), _recall_row("planetscope_ports, whole ships", 3.0, found, whole)]
 
 
-def _sentinel2(head: Detector, imagery: Path) -> dict[str, Any] | str:
+def _sentinel2(head: Detector, imagery: Path) -> list[dict[str, Any]] | str:
     """Recall on hulls over 80 m of two ports at 10 m; labels are masks. Of Busan, the part that trains is left out."""
     folder, found, truth = imagery / "sentinel2_ports", [], []
     for port, latitude, first in (("busan", 35.1, BUSAN_SPLIT), ("casablanca", 33.6, 0)):
@@ -120,7 +125,7 @@ def _sentinel2(head: Detector, imagery: Path) -> dict[str, Any] | str:
         truth.append(np.concatenate([ring.min(axis=1), ring.max(axis=1)], axis=1))
         hulls = _hulls(head, picture, gsd)
         found.append(hulls[hulls[:, 0] >= first])
-    return _recall_row("sentinel2_ports over 80 m", 10.0, found, truth)
+    return [_recall_row("sentinel2_ports over 80 m", 10.0, found, truth)]
 
 
 TRAILER_GSD_M = 0.124
@@ -129,7 +134,7 @@ TRAILER_M = 9.0
 """Shorter instances are tractors."""
 
 
-def _trailers(head: Detector, imagery: Path) -> dict[str, Any] | str:
+def _trailers(head: Detector, imagery: Path) -> list[dict[str, Any]] | str:
     """Lorry trailers that are called containers without the flag of a container on a road; instances are masks of one colour each."""
     path = imagery / "negatives" / "trailers_P0004.png"
     mask = path.with_name("trailers_P0004_instances.png")
@@ -144,7 +149,7 @@ def _trailers(head: Detector, imagery: Path) -> dict[str, Any] | str:
     found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of("container").moved(0, 0, 1 / zoom)
     plain = found.take((found.flags & Flag.ON_ROAD) == 0)
     called = int((ob.iou_matrix(trailers, plain.boxes).max(axis=1, initial=0) >= MATCH_IOU).sum())
-    return _bare_row("trailers called containers", "container", TRAILER_GSD_M, len(trailers), called)
+    return [_bare_row("trailers called containers", "container", TRAILER_GSD_M, len(trailers), called)]
 
 
 def _hulls(head: Detector, picture: Picture, gsd: float) -> NDArray[np.float64]:

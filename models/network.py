@@ -10,6 +10,7 @@ back. There is no norm across space at inference, so an output depends on nothin
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -86,3 +87,18 @@ class YardNet(nn.Module):
         m4 = self.mix4(torch.cat([self.up4(deep), s4], dim=1))
         out: Tensor = self.head(self.mix2(torch.cat([self.up2(m4), s2], dim=1)))
         return out
+
+
+class Ensemble(nn.Module):
+    """Networks of the same classes whose maps are averaged: logits, boxes, subtypes.
+
+    Nets that learned from other renders err in other places; what they agree on is more often so.
+    """
+
+    def __init__(self, nets: Sequence[YardNet]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, x_N3HW: Tensor) -> Tensor:
+        """As `YardNet.forward`."""
+        return torch.stack([net(x_N3HW) for net in self.nets]).mean(dim=0)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from models.calibration import Counted, fit
 from models.datasets.real import Picture
@@ -26,21 +28,31 @@ from models.structure import detect
 
 CALIBRATION_SEEDS = 4_970_000
 """First seed of the scenes behind a calibration: neither trained on nor judged by."""
-SCENES = {"container": 60, "railcar": 400, "vessel": 60}
+SCENES = {"container": 150, "railcar": 400, "vessel": 60}
 """Scenes per GSD: a rendered yard holds some 40 cars, a terminal 350 boxes."""
+SUNS = ((0.0, 35.0), (35.0, 90.0))
+"""Heights of the sun that are calibrated apart: below 35 degrees the shadows of neighbours cover a car or a box."""
 YARD_M = 154.0
 """Side of a calibration yard."""
 
 
-def publish_head(recipe: Recipe, weights: Path, folder: Path, seconds: float | None = None) -> Path:
-    """Copy weights under the head's name and write the card that lets `models.load` take them.
+def joined(weights: Sequence[Path]) -> dict[str, Tensor]:
+    """The tensors of several trained networks, named as those of a `models.network.Ensemble`; those of one keep their names."""
+    states: list[dict[str, Tensor]] = [load_file(path) for path in weights]
+    if len(states) == 1:
+        return states[0]
+    return {f"nets.{k}.{name}": tensor for k, state in enumerate(states) for name, tensor in state.items()}
+
+
+def publish_head(recipe: Recipe, weights: Sequence[Path], folder: Path, seconds: float | None = None) -> Path:
+    """Write the weights of the networks to be averaged under the head's name, with the card that lets `models.load` take them.
 
     Returns:
         The card; its calibration is filled by `calibrate`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{recipe.name}.safetensors"
-    target.write_bytes(weights.read_bytes())
+    save_file(joined(weights), target)
     card: dict[str, Any] = {
         "name": recipe.name,
         "weights": target.name,
@@ -65,7 +77,7 @@ def publish_head(recipe: Recipe, weights: Path, folder: Path, seconds: float | N
 def calibrate(card: Path) -> None:
     """Write the calibration into a card, of scenes that judge nothing; each GSD speaks for the bin half way to its neighbours.
 
-    Every core counts scenes of its own.
+    All suns together, and for what stands on land each of `SUNS`. Every core counts scenes of its own.
     """
     data = yaml.safe_load(card.read_text(encoding="utf-8"))
     weights = str(card.with_suffix(".safetensors"))
@@ -77,7 +89,8 @@ def calibrate(card: Path) -> None:
             edges = [head.gsd.low_m, *[(a + b) / 2 for a, b in pairwise(gsds)], head.gsd.high_m]
             for low, high, gsd in zip(edges[:-1], edges[1:], gsds, strict=True):
                 counted = list(cores.map(partial(_count, name, gsd), range(SCENES[name]), chunksize=4))
-                bins.append(asdict(fit(name, round(low, 3), round(high, 3), counted)))
+                suns = ((0.0, 90.0), *(SUNS if name != "vessel" else ()))
+                bins += [asdict(fit(name, (round(low, 3), round(high, 3)), counted, sun)) for sun in suns]
     data["calibration"] = bins
     card.write_text(yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")
 
@@ -119,4 +132,5 @@ def count_scene(head: Detector, name: str, gsd_m: float, index: int) -> Counted:
     case = Case(name, gsd_m, chip.pixels, found, picture.boxes, picture.classes, chip.visible[mine] >= WHOLE)
     found, boxes = case.of(name)
     result = score([found], [boxes])
-    return Counted(len(found), result.hits, result.objects, float(found.scores.mean()) if len(found) else 0.0)
+    sure = float(found.scores.mean()) if len(found) else 0.0
+    return Counted(len(found), result.hits, result.objects, sure, chip.light.sun_deg if chip.light else 45.0)

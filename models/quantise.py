@@ -33,7 +33,7 @@ def quantise(graph: Any, card: Card) -> Any:
     """Weights and activations of a network in int8, but for its last convolution.
 
     Args:
-        graph: ``openvino.Model`` of a `models.network.YardNet` in fp32.
+        graph: ``openvino.Model`` of a `models.network.YardNet` or an `Ensemble` in fp32.
         card: its card: says what to calibrate on.
 
     Returns:
@@ -48,7 +48,7 @@ def quantise(graph: Any, card: Card) -> Any:
         raise ModelError("NNCF is not installed", "Install it with `pip install 'yardwatch[int8]'`.") from error
     nncf.set_log_level(logging.ERROR)
     pictures = [chip.pixels[None] for _, _, chip in chips(card, CALIBRATION_SEEDS)]
-    head = nncf.IgnoredScope(patterns=[r"__module\.head/.*"])  # boxes come from it, and leaving it takes no more time
+    head = nncf.IgnoredScope(patterns=[r"__module\.(nets\.\d+\.)?head/.*"])  # boxes come from it, and leaving it takes no more time
     with redirect_stdout(StringIO()):  # NNCF draws its progress where the results go
         return nncf.quantize(graph, nncf.Dataset(pictures), subset_size=len(pictures), ignored_scope=head)
 

@@ -24,7 +24,7 @@ class Recipe:
         classes: class names it learns.
         working_gsd_m: GSD of the chips.
         native_gsd_m: finest and coarsest native GSD that the head will accept.
-        width: channels of the network's body.
+        widths: channels of the body of each network; several are trained one by one and averaged.
         size_px: side of a chip.
         sensor_gsd_m: range of the simulated sensor.
         renders: per kind, ranges of seeds as first seed and number of chips.
@@ -43,7 +43,7 @@ class Recipe:
     classes: tuple[str, ...]
     working_gsd_m: float
     native_gsd_m: tuple[float, float]
-    width: int
+    widths: tuple[int, ...]
     size_px: int
     sensor_gsd_m: tuple[float, float]
     renders: dict[str, list[tuple[int, int]]]
@@ -64,7 +64,7 @@ class Recipe:
     def read(cls, path: Path) -> "Recipe":
         """Read a recipe; unknown or missing keys are a TypeError that names them."""
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key in ("classes", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
+        for key in ("classes", "widths", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
             data[key] = tuple(data[key])
         return cls(**data | {"imagery": path.parent / data["imagery"], "folder": path.parent})
 

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from models import boxes as ob
 from models.card import Card, find
 from models.codec import decode
 from models.detector import CLASSES, Detections, GsdRange
-from models.network import HALO, STRIDE, WIDTH_OF, YardNet
+from models.network import HALO, STRIDE, WIDTH_OF, Ensemble, YardNet
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ def load_heads(name_or_path: str | Path, runtime: str) -> tuple[Head, ...]:
 
 
 def _load(card: Card, runtime: str) -> Head:
-    net = read_net(card)
+    nets = read_nets(card)
+    net = Ensemble(nets) if len(nets) > 1 else nets[0]
     net.eval()
     chosen = best_runtime() if runtime == "auto" else runtime
     log.info("head %s runs on %s", card.name, chosen)
@@ -109,20 +111,31 @@ def _load(card: Card, runtime: str) -> Head:
     return Head(card, makers[chosen](), chosen)
 
 
-def read_net(card: Card) -> YardNet:
-    """The network of a card with its weights, in fp32.
+def read_nets(card: Card) -> list[YardNet]:
+    """The networks of a card with their weights, in fp32: one, or those that `models.publish.joined` put into one file.
 
     Raises:
         ModelError: a digest that differs from the card, or weights of another network.
     """
     card.verify()
+    nets = []
     try:
-        state = load_file(card.weights)
-        net = YardNet(len(card.classes), card.subtypes, len(state[WIDTH_OF]))
-        net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
+        for state in _by_net(load_file(card.weights)):
+            net = YardNet(len(card.classes), card.subtypes, len(state[WIDTH_OF]))
+            net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
+            nets.append(net)
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise ModelError(f"{card.weights}: does not fit the network", "Weights and code are of different versions.") from error
-    return net
+    return nets
+
+
+def _by_net(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The states of an `Ensemble`'s networks, or the one state of a network."""
+    nets: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        index, name = key.removeprefix("nets.").split(".", 1) if key.startswith("nets.") else ("0", key)
+        nets.setdefault(index, {})[name] = value
+    return [nets[index] for index in sorted(nets)]
 
 
 def cpu_flags() -> set[str]:
@@ -161,7 +174,7 @@ def _openvino_package() -> Any:
     return openvino
 
 
-def _torch(net: YardNet, *, bf16: bool) -> Callable[[F32], F32]:
+def _torch(net: nn.Module, *, bf16: bool) -> Callable[[F32], F32]:
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
 
     @torch.inference_mode()
@@ -173,11 +186,11 @@ def _torch(net: YardNet, *, bf16: bool) -> Callable[[F32], F32]:
     return forward
 
 
-def _openvino(net: YardNet, precision: str) -> Callable[[F32], F32]:
+def _openvino(net: nn.Module, precision: str) -> Callable[[F32], F32]:
     return _compiled(_graph(net), precision)
 
 
-def _int8(net: YardNet, card: Card) -> Callable[[F32], F32]:
+def _int8(net: nn.Module, card: Card) -> Callable[[F32], F32]:
     """Refused when its counts are not those of fp32 to `models.quantise.TOLERANCE`."""
     from models.quantise import TOLERANCE, disagreement, quantise
 
@@ -191,7 +204,7 @@ def _int8(net: YardNet, card: Card) -> Callable[[F32], F32]:
     return forward
 
 
-def _graph(net: YardNet) -> Any:
+def _graph(net: nn.Module) -> Any:
     try:
         ov = _openvino_package()
     except ImportError as error:

@@ -39,6 +39,16 @@ def detect(head: Detector, pixels: NDArray[np.float32], valid: NDArray[np.bool_]
     return found.take(coupled(found, head.thresholds, head.gsd.working_m))
 
 
+PROPOSED = 0.05
+"""Score from which a proposal takes part in a ranking; average precision is defined over the whole curve."""
+
+
+def propose(head: Detector, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Detections, Detections]:
+    """What `detect` gives, and every proposal down to `PROPOSED`."""
+    proposals = head.detect(pixels, valid, dict.fromkeys(head.classes, PROPOSED))
+    return proposals.take(coupled(proposals, head.thresholds, head.gsd.working_m)), proposals
+
+
 def coupled(found: Detections, thresholds: Mapping[str, float], gsd_m: float) -> NDArray[np.bool_]:
     """Which boxes count.
 

@@ -29,13 +29,13 @@ def train_head(recipe: Path, out: Path, steps: int | None, start: str | None, se
         plan = plan if seed is None else replace(plan, seed=seed)
     except (OSError, TypeError, KeyError) as error:
         raise ConfigError(f"{recipe}: is not a training recipe ({error})", "See configs/train/.") from error
-    weights = train(plan, out / plan.name, steps, start)
+    weights = [train(plan, out / plan.name, steps, start, member) for member in range(len(plan.widths))]
     card = publish_head(plan, weights, out)
     calibrate(card)
     model = str(card.with_suffix(".safetensors"))
     scores, _ = evaluate(model, plan.imagery)
     record(card, _with_coverage(scores["rows"], model))
-    console().print(f"weights  {weights}\ncard     {card}")
+    console().print(f"weights  {model}\ncard     {card}")
 
 
 def evaluate_model(out: Path, model: str, imagery: Path, *, as_json: bool) -> None:

@@ -29,6 +29,11 @@ class Light:
     depth: float
 
     @property
+    def sun_deg(self) -> float:
+        """Height of the sun, degrees."""
+        return float(np.degrees(np.arctan2(1, np.hypot(*self.shadow))))
+
+    @property
     def wall(self) -> float:
         """Brightness of the walls that the view shows, over the roof's: 0.35 in shade to 0.9 facing the sun."""
         both = float(np.hypot(*self.shadow) * np.hypot(*self.lean))

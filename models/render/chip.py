@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import boxes as ob
-from models.render.canvas import Canvas
+from models.render.canvas import Canvas, Light
 from models.render.objects import CONTAINER
 
 
@@ -22,6 +22,7 @@ class Chip:
         subtypes: (N,) uint8.
         visible: (N,) float32, share of the box that is inside the frame and not hidden.
         gsd_m: metres per pixel of `pixels`.
+        light: sun and view of a render.
     """
 
     pixels: NDArray[np.float32]
@@ -31,6 +32,7 @@ class Chip:
     subtypes: NDArray[np.uint8]
     visible: NDArray[np.float32]
     gsd_m: float
+    light: Light | None = None
 
 
 HIDDEN = 0.25
@@ -62,6 +64,7 @@ def with_labels(canvas: Canvas, pixels: NDArray[np.float32]) -> tuple[Chip, NDAr
         subtypes[keep],
         visible[keep],
         canvas.gsd_m,
+        canvas.light,
     )
     return chip, keep
 

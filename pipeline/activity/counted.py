@@ -14,9 +14,17 @@ ANY_CALIBRATION = Calibration("", 0.0, 100.0, 1.0, 1.0, 0)
 """Stands in where nothing was measured: the raw count, with `UNKNOWN_RATE_SD`."""
 
 
-def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) -> tuple[Calibration, str]:
-    """The bin that holds the GSD; else the nearest bin of the class, or none at all, with a note that says so."""
-    bins = [row for row in calibration if row.cls == cls]
+def calibration_for(
+    calibration: Sequence[Calibration], cls: str, gsd_m: float, sun_deg: float | None = None
+) -> tuple[Calibration, str]:
+    """The bin that holds the GSD, under this sun where it is declared and was measured apart; else the nearest bin of the class.
+
+    Returns:
+        The bin, and a note where it is another's or none.
+    """
+    mine = [row for row in calibration if row.cls == cls]
+    bins = [row for row in mine if sun_deg is not None and _of_one_sun(row) and row.sun_low <= sun_deg < row.sun_high]
+    bins = bins or [row for row in mine if not _of_one_sun(row)]
     for row in bins:
         if row.gsd_low <= gsd_m <= row.gsd_high:
             return row, ""
@@ -27,6 +35,10 @@ def calibration_for(calibration: Sequence[Calibration], cls: str, gsd_m: float) 
         nearest,
         f"precision and recall were measured at {nearest.gsd_low:g} to {nearest.gsd_high:g} m only",
     )
+
+
+def _of_one_sun(row: Calibration) -> bool:
+    return (row.sun_low, row.sun_high) != (0.0, 90.0)
 
 
 def corrected_count(raw: int, rates: Calibration, score: float | None = None) -> tuple[float, float, float]:

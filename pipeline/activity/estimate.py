@@ -123,7 +123,7 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
     if estimator == "E2":
         return _by_length(seen, tracks, zone, look.sun_deg)
     of_class = inside.of(cls)
-    rates, note = calibration_for(calibration, cls, look.gsd_m)
+    rates, note = calibration_for(calibration, cls, look.gsd_m, look.sun_deg)
     value, low, high = corrected_count(len(of_class), rates, float(of_class.scores.mean()) if len(of_class) else None)
     return [replace(seen, value=value, low=low, high=high, raw=len(of_class), note=note)]
 

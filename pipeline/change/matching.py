@@ -22,6 +22,8 @@ LEAN_M = 0.75
 """Objects that lean alike are displaced alike, to the error of a box."""
 MIN_LEAN = 6
 """Fewer objects prove no common lean."""
+ASIDE_M = 8.0
+"""A map of two looks that is off by more than this across the tracks is not looked for: the next track but one lies there."""
 COVERED = 0.5
 """Share of a box that another must cover to occupy its place."""
 
@@ -75,6 +77,28 @@ def lean(b: F64, a: F64, reach_px: float, gsd_m: float) -> F64 | None:
     if best.sum() < max(MIN_LEAN, 0.25 * min(len(b), len(a))):
         return None
     return np.asarray(np.median(votes[best], axis=0), np.float64)
+
+
+def aside(b: F64, a: F64, reach_px: float, gsd_m: float) -> bool:
+    """Whether cars contradict the map between two looks, which is then off across the tracks.
+
+    More than twice as many stand beside their places, by one distance, as stand on them. Cars roll along a track, never across; rails
+    and the edges of shadows repeat from track to track.
+
+    Args:
+        b: (N, 5) cars of the earlier look.
+        a: (M, 5) cars of the later look, where the map puts them.
+        reach_px: the largest displacement that the views and the residual of the map allow.
+        gsd_m: metres per pixel.
+    """
+    if min(len(b), len(a)) < MIN_LEAN:
+        return False
+    along, across = offsets(b, a)
+    votes = across[alike(b, a) & (np.abs(along) * gsd_m <= ROLL_TOLERANCE_M)] * gsd_m
+    on, beside = np.abs(votes) <= reach_px * gsd_m, np.abs(votes) <= ASIDE_M
+    off = votes[beside & ~on]
+    together = (np.abs(off[:, None] - off[None]) <= LEAN_M).sum(axis=1).max(initial=0)
+    return bool(together >= MIN_LEAN and together > 2 * on.sum())
 
 
 def covered(own: F64, others: F64) -> NDArray[np.bool_]:

@@ -1,15 +1,17 @@
 """Compare two looks: register, normalise, difference in pixels and in objects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models import CLASSES
+from pipeline.change import matching
 from pipeline.change.difference import Gain, difference, normalise
 from pipeline.change.evidence import Structure
 from pipeline.change.objects import Look, look, match_objects
 from pipeline.change.patches import Patch, patches
 from pipeline.change.records import Alignment, ChangeMap, ObjectChanges
-from pipeline.change.register import register, warp_tile
+from pipeline.change.register import IDENTITY, register, warp_tile
 from pipeline.config import ChangeSettings
 from pipeline.detection.scene import SceneDetections
 from pipeline.errors import ImageryError
@@ -83,12 +85,15 @@ def compare(
         _masked(read_on_grid(s, first, grid), o, pixel_map(grid, frame(s, first))) for s, o in zip(scenes, observed, strict=True)
     )
     alignment = register(before, after, settings.max_shift_m / gsd_m)
+    tolerance = _tolerance(scenes, alignment, gsd_m)
+    if alignment.applied and _contradicted(_looks(scenes, found, observed, grid, alignment, weak=False), tolerance, gsd_m):
+        alignment = replace(alignment, matrix=IDENTITY, applied=False, reason="cars would stand beside their tracks")
+        tolerance = _tolerance(scenes, alignment, gsd_m)
     aligned = warp_tile(after, alignment.matrix) if alignment.applied else after
     normalised, gain = normalise(before, aligned)
     change = difference(before, normalised, settings.false_alarm_rate, settings.min_area_m2, gsd_m)
     looks, weak = (_looks(scenes, found, observed, grid, alignment, weak=w) for w in (False, True))
     structure = (Structure.of(before), Structure.of(aligned))
-    tolerance = _parallax(first) + _parallax(second) + (alignment.residual_px if alignment.applied else 1.0) * gsd_m
     objects = match_objects(*looks, gsd_m, tolerance, weak, structure)
     found_patches = tuple(patches(change, gsd_m, tolerance))
     return PairChange(alignment, gain, change, found_patches, objects, grid, before, aligned, *looks, gsd_m, tolerance)
@@ -122,6 +127,16 @@ def _looks(
         look(boxes[0], to_before, sizes[0], observed[1], back_after, found[0].thresholds, scenes[0].gsd_m),
         look(boxes[1], to_after, sizes[1], observed[0], back_before, found[1].thresholds, scenes[1].gsd_m),
     )
+
+
+def _contradicted(looks: tuple[Look, Look], tolerance_m: float, gsd_m: float) -> bool:
+    before, after = (some.boxes[some.classes == CLASSES.index("railcar")] for some in looks)
+    return matching.aside(before, after, tolerance_m / gsd_m, gsd_m)
+
+
+def _tolerance(scenes: tuple[Scene, Scene], alignment: Alignment, gsd_m: float) -> float:
+    """Metres that registration and parallax may leave between the two places of an object."""
+    return sum(map(_parallax, scenes)) + (alignment.residual_px if alignment.applied else 1.0) * gsd_m
 
 
 def _parallax(scene: Scene) -> float:

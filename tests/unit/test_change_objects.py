@@ -11,7 +11,7 @@ from rasterio.transform import from_origin
 
 from models import CLASSES, Detections
 from models.render.looks import LookChip, exchange, plan_yard, roll, see_yard
-from pipeline.change import evidence
+from pipeline.change import evidence, matching
 from pipeline.change.evidence import Structure, carried, recurs
 from pipeline.change.objects import HINTED, MISSED, TAKEN, Look, match_objects
 from pipeline.change.pair import compare
@@ -36,6 +36,14 @@ def look_of(boxes: F64, strength: float = 2.0) -> Look:
 
 
 NONE = look_of(np.zeros((0, 5)))
+
+
+def test_cars_that_all_stand_beside_their_tracks_contradict_the_map() -> None:
+    cars = row(12)
+    assert matching.aside(cars, row(12, dy=3.1), 1.5, 1.0)
+    assert not matching.aside(cars, row(12, dy=1.2), 1.5, 1.0)  # parallax
+    assert not matching.aside(cars, np.concatenate([cars, row(12, dy=5.0)]), 1.5, 1.0)  # the tracks beside them have filled
+    assert not matching.aside(cars[:4], row(4, dy=3.1), 1.5, 1.0)  # few prove nothing
 
 
 @pytest.mark.parametrize(("shift", "kind"), [(0, Kind.PERSISTED), (16, Kind.MOVED)])

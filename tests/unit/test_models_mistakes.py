@@ -1,13 +1,15 @@
 """What an evaluation says of mistakes, and what a calibration makes of scenes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models import Detections
 from models.calibration import LEAST_OBJECTS, Counted, fit
 from models.detector import CLASSES
-from models.evaluate import Case, confusion, score
-from pipeline.activity.counted import corrected_count, held
+from models.evaluate import Case, confusion, row, score
+from pipeline.activity.counted import calibration_for, corrected_count, held
 from pipeline.review.sheet import FALSE, HIT, MISSED, draw_sheet
 
 CONTAINER, RAILCAR = CLASSES.index("container"), CLASSES.index("railcar")
@@ -37,6 +39,15 @@ def test_the_verdict_agrees_with_the_score() -> None:
     assert (s.hits, s.found, s.objects) == (1, 2, 3)
 
 
+def test_average_precision_ranks_every_proposal_and_the_count_does_not() -> None:
+    some = case()
+    weak = Detections.build(some.boxes[[2]], np.array([0.2]), np.array([RAILCAR]))
+    whole = replace(some, proposals=Detections.concat([some.found, weak]))
+    alone, ranked = (row("drawn", "railcar", 0.3, [c]) for c in (some, whole))
+    assert (alone["ap"], ranked["ap"]) == (pytest.approx(1 / 3, abs=1e-3), pytest.approx(1 / 3 + 2 / 3 / 3, abs=1e-3))
+    assert {k: v for k, v in alone.items() if k[:2] != "ap"} == {k: v for k, v in ranked.items() if k[:2] != "ap"}
+
+
 def test_an_object_is_its_own_class_first() -> None:
     """A wagon and the box on it overlap: neither is called the other, whatever the scores."""
     boxes = np.array([[50, 50, 46, 10, 0.0], [50, 50, 40, 9, 0.0]])
@@ -62,10 +73,10 @@ def scenes(rng: np.random.Generator, slope: float, spread: float) -> list[Counte
 
 def test_a_calibration_finds_what_confidence_tells_and_what_it_leaves() -> None:
     rng = np.random.default_rng(0)
-    told = fit("railcar", 0.2, 0.4, scenes(rng, 1.0, 0.1))
+    told = fit("railcar", (0.2, 0.4), scenes(rng, 1.0, 0.1))
     assert told.score_slope == pytest.approx(1.0, abs=0.15)
     assert told.scene_sd == pytest.approx(0.1, abs=0.03)
-    plain = fit("railcar", 0.2, 0.4, scenes(rng, -1.0, 0.1))  # surer where fewer are found: no reason, no slope
+    plain = fit("railcar", (0.2, 0.4), scenes(rng, -1.0, 0.1))  # surer where fewer are found: no reason, no slope
     assert plain.score_slope == 0.0
     assert plain.scene_sd > told.scene_sd
 
@@ -83,7 +94,7 @@ def mixed_scenes(rng: np.random.Generator, number: int) -> list[Counted]:
 
 def test_intervals_hold_nine_in_ten_of_full_and_of_empty_scenes_that_are_yet_to_come() -> None:
     rng = np.random.default_rng(5)
-    rates = fit("railcar", 0.2, 0.4, mixed_scenes(rng, 2000))
+    rates = fit("railcar", (0.2, 0.4), mixed_scenes(rng, 2000))
     assert rates.floor_sd > 1
     later = mixed_scenes(rng, 4000)
     for few in (True, False):
@@ -92,8 +103,20 @@ def test_intervals_hold_nine_in_ten_of_full_and_of_empty_scenes_that_are_yet_to_
 
 
 def test_a_doubtful_scene_held_more_than_was_found() -> None:
-    rates = fit("railcar", 0.2, 0.4, scenes(np.random.default_rng(1), 1.0, 0.0))
+    rates = fit("railcar", (0.2, 0.4), scenes(np.random.default_rng(1), 1.0, 0.0))
     doubtful, usual, sure = (corrected_count(80, rates, rates.score_mean + step)[0] for step in (-0.1, 0.0, 0.1))
     assert doubtful > usual > sure
     assert usual == corrected_count(80, rates)[0]
     assert doubtful == pytest.approx(usual * np.exp(0.1 * rates.score_slope), rel=0.02)
+
+
+def test_a_declared_sun_takes_the_calibration_of_its_own() -> None:
+    """Shadows of neighbours hide cars under a low sun: one spread for every sun would be too narrow there and too wide elsewhere."""
+    rng = np.random.default_rng(2)
+    low = [replace(s, sun_deg=25.0) for s in scenes(rng, 1.0, 0.3)]
+    high = [replace(s, sun_deg=50.0) for s in scenes(rng, 1.0, 0.05)]
+    suns = (0.0, 90.0), (0.0, 35.0), (35.0, 90.0)
+    bins = [fit("railcar", (0.2, 0.4), low + high, sun) for sun in suns]
+    spread = {sun: calibration_for(bins, "railcar", 0.3, sun)[0].scene_sd for sun in (25.0, 50.0, None)}
+    assert spread[25.0] > spread[None] > spread[50.0]
+    assert calibration_for(bins, "railcar", 0.9, 25.0)[0].sun_high == 35.0  # the nearest GSD, of the same sun

@@ -1,5 +1,6 @@
 """Targets and back, the renderer's promises, cards and runtimes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,15 @@ from models import boxes as ob
 from models.card import Card, find, find_tracks
 from models.codec import box_channels, decode, encode, regressed
 from models.evaluate import score
-from models.network import HALO, STRIDE
+from models.network import HALO, STRIDE, Ensemble, YardNet
+from models.publish import publish_head
+from models.recipe import Recipe
 from models.render import KINDS, render_chip
-from models.runtime import Head
+from models.runtime import Head, read_nets
+from models.train import export
 from pipeline.errors import ModelError
+
+RECIPES = Path(__file__).parents[2] / "configs" / "train"
 
 
 def test_a_dense_block_survives_encoding_and_decoding() -> None:
@@ -87,10 +93,23 @@ def test_every_shipped_head_matches_its_card_and_fits_twelve_megabytes() -> None
         card.verify()
         assert card.calibration, card.name
     find_tracks().verify()
-    candidates = [Card.read(path) for path in (cards[0].weights.parent / "candidates").glob("*.yaml")]
-    for card in candidates:
-        card.verify()
-    assert sum(card.weights.stat().st_size for card in (*cards, *candidates, find_tracks())) < 12e6
+    assert sum(card.weights.stat().st_size for card in (*cards, find_tracks())) < 12e6
+
+
+def test_networks_in_one_file_are_averaged(tmp_path: Path) -> None:
+    """Weights of two networks under one card give the mean of their maps; those of one give its own."""
+    recipe = replace(Recipe.read(RECIPES / "hull.yaml"), name="two")
+    nets = [YardNet(1, 0, width).eval() for width in (8, 16)]
+    for k, net in enumerate(nets):
+        export(net, tmp_path / f"{k}.safetensors")
+    card = Card.read(publish_head(recipe, [tmp_path / "0.safetensors", tmp_path / "1.safetensors"], tmp_path))
+    both = Ensemble(read_nets(card)).eval()
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(both(x), (nets[0](x) + nets[1](x)) / 2, atol=1e-2, rtol=1e-2)
+    alone = Card.read(publish_head(replace(recipe, name="one"), [tmp_path / "1.safetensors"], tmp_path))
+    assert [net.width for net in read_nets(alone)] == [16]
+    assert len(models.load(card.weights, "torch")[0].detect(np.zeros((3, 64, 64), np.float32), np.ones((64, 64), np.bool_))) == 0
 
 
 def test_damaged_or_unknown_weights_are_clear_errors(tmp_path: Path) -> None:
@@ -113,7 +132,7 @@ def test_runtimes_agree_on_counts() -> None:
     chip = render_chip(5_000_400, "rail_yard", 0.3, 320)
     counts = {}
     for runtime in ("torch", "openvino", "openvino-bf16"):
-        (head,) = models.load("yard-1", runtime)
+        (head,) = models.load("yard-2", runtime)
         counts[runtime] = len(head.detect(chip.pixels, chip.valid).of("railcar"))
     assert counts["openvino"] == counts["torch"]  # fp32 to 1e-6 (PERF 2)
     assert abs(counts["openvino-bf16"] - counts["torch"]) <= max(1, 0.05 * counts["torch"])
@@ -121,7 +140,7 @@ def test_runtimes_agree_on_counts() -> None:
 
 def test_bf16_agrees_with_fp32_and_windows_do_not_matter() -> None:
     chip = render_chip(5_000_401, "rail_yard", 0.3, 3 * HALO)
-    (fp32,), (bf16,) = models.load("yard-1", "torch"), models.load("yard-1", "torch-bf16")
+    (fp32,), (bf16,) = models.load("yard-2", "torch"), models.load("yard-2", "torch-bf16")
     whole = fp32.detect(chip.pixels, chip.valid).of("railcar")
     assert abs(len(bf16.detect(chip.pixels, chip.valid).of("railcar")) - len(whole)) <= max(1, 0.05 * len(whole))
     x0 = 5 * STRIDE  # a window cut elsewhere sees the same middle
