@@ -102,6 +102,7 @@ def match_objects(
     tolerance_m: float = 0.0,
     weak: tuple[Look, Look] | None = None,
     structure: tuple[Structure, Structure] | None = None,
+    lean_m: float | None = None,
 ) -> ObjectChanges:
     """Match two looks: every object of either stands in exactly one row.
 
@@ -112,10 +113,12 @@ def match_objects(
         tolerance_m: registration residual plus parallax h tan(theta) (METHOD 4.5), widens the staying gate.
         weak: what either look shows too weakly to count (`pipeline.change.evidence`); they get no rows.
         structure: what either look shows of structure; without it boxes alone decide.
+        lean_m: how far all objects of a class may be displaced alike, if not by the tolerance: views that are not known lean more.
     """
     rows: list[Row] = []
+    reach_m = tolerance_m if lean_m is None else lean_m
     for cls in range(len(CLASSES)):
-        rows += _Match.of((before, after), weak, cls, gsd_m, tolerance_m, structure).rows()
+        rows += _Match.of((before, after), weak, cls, gsd_m, (tolerance_m, reach_m), structure).rows()
     rows.sort(key=lambda r: (r[4], r[0], r[1], r[2]))
     kinds, firsts, seconds, metres, classes, reasons = zip(*rows, strict=True) if rows else ((), (), (), (), (), ())
     return ObjectChanges(
@@ -157,12 +160,13 @@ class _Match:
         weak: tuple[Look, Look] | None,
         which: int,
         gsd_m: float,
-        tolerance_m: float,
+        limits_m: tuple[float, float],
         structure: tuple[Structure, Structure] | None,
     ) -> "_Match":
+        tolerance_m, lean_m = limits_m
         b, a = (np.flatnonzero(o.classes == which) for o in looks)
         boxes_b, boxes_a = looks[0].boxes[b], looks[1].boxes[a].copy()
-        common = matching.lean(boxes_b, boxes_a, tolerance_m / gsd_m, gsd_m)
+        common = matching.lean(boxes_b, boxes_a, lean_m / gsd_m, gsd_m)
         drift = np.zeros(2) if common is None else common
         boxes_a[:, :2] -= drift
         hints = []

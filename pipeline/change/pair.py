@@ -24,6 +24,8 @@ OBJECT_HEIGHT_M = 4.0
 """Height of a car or a box above its base (METHOD 4.5); times tan(off-nadir) it is the parallax a match must tolerate."""
 UNKNOWN_PARALLAX_M = 0.7
 """Parallax of 4 m at 10 degrees off nadir, where no view angle is published (METHOD 4.5)."""
+UNKNOWN_LEAN_M = 2.1
+"""Parallax of 4 m at 28 degrees: how far all objects of a look whose view angle is not published may lean alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,18 @@ def compare(
         _masked(read_on_grid(s, first, grid), o, pixel_map(grid, frame(s, first))) for s, o in zip(scenes, observed, strict=True)
     )
     alignment = register(before, after, settings.max_shift_m / gsd_m)
+    if alignment.applied:
+        nominal = replace(alignment, matrix=IDENTITY, applied=False, reason="cars would stand beside their tracks")
+        if _aside(scenes, found, observed, grid, alignment) and not _aside(scenes, found, observed, grid, nominal):
+            alignment = nominal
     tolerance = _tolerance(scenes, alignment, gsd_m)
-    if alignment.applied and _contradicted(_looks(scenes, found, observed, grid, alignment, weak=False), tolerance, gsd_m):
-        alignment = replace(alignment, matrix=IDENTITY, applied=False, reason="cars would stand beside their tracks")
-        tolerance = _tolerance(scenes, alignment, gsd_m)
     aligned = warp_tile(after, alignment.matrix) if alignment.applied else after
     normalised, gain = normalise(before, aligned)
     change = difference(before, normalised, settings.false_alarm_rate, settings.min_area_m2, gsd_m)
     looks, weak = (_looks(scenes, found, observed, grid, alignment, weak=w) for w in (False, True))
     structure = (Structure.of(before), Structure.of(aligned))
-    objects = match_objects(*looks, gsd_m, tolerance, weak, structure)
+    more = sum(UNKNOWN_LEAN_M - UNKNOWN_PARALLAX_M for scene in scenes if scene.view.off_nadir is None)
+    objects = match_objects(*looks, gsd_m, tolerance, weak, structure, lean_m=tolerance + more)
     found_patches = tuple(patches(change, gsd_m, tolerance))
     return PairChange(alignment, gain, change, found_patches, objects, grid, before, aligned, *looks, gsd_m, tolerance)
 
@@ -129,9 +133,18 @@ def _looks(
     )
 
 
-def _contradicted(looks: tuple[Look, Look], tolerance_m: float, gsd_m: float) -> bool:
+def _aside(
+    scenes: tuple[Scene, Scene],
+    found: tuple[SceneDetections, SceneDetections],
+    observed: tuple[Observed, Observed],
+    grid: Grid,
+    alignment: Alignment,
+) -> bool:
+    """Whether an alignment puts cars beside their tracks."""
+    gsd_m = scenes[0].gsd_m * grid.pixel_size()[0] / scenes[0].grid.pixel_size()[0]
+    looks = _looks(scenes, found, observed, grid, alignment, weak=False)
     before, after = (some.boxes[some.classes == CLASSES.index("railcar")] for some in looks)
-    return matching.aside(before, after, tolerance_m / gsd_m, gsd_m)
+    return matching.aside(before, after, _tolerance(scenes, alignment, gsd_m) / gsd_m, gsd_m)
 
 
 def _tolerance(scenes: tuple[Scene, Scene], alignment: Alignment, gsd_m: float) -> float:

@@ -62,6 +62,12 @@ def test_a_hull_moves_when_its_picture_does_and_not_when_only_its_box_does(shift
     assert found.kind.tolist() == [kind]
 
 
+def test_what_leans_alike_stays_as_far_as_unknown_views_may_lean() -> None:
+    before, after = look_of(row(12)), look_of(row(12, dy=2.4))
+    assert set(match_objects(before, after, 1.0, 1.0, lean_m=3.0).kind) == {Kind.PERSISTED}
+    assert Kind.PERSISTED not in match_objects(before, look_of(row(12, dy=4.4)), 1.0, 1.0, lean_m=3.0).kind
+
+
 def test_what_the_other_look_shows_weakly_persists() -> None:
     before = row(10)
     weak = look_of(before[:1] + np.array([0.4, 0.2, 0, 0, 0]), 0.8)
