@@ -28,6 +28,8 @@ ALIGNED = np.radians(7.0)
 """Coupled cars agree in heading within this (a curve of 190 m radius turns a 20 m car by 6 deg)."""
 SHADOWED = np.radians(12.0)
 """A body and the box on its shadow agree in heading within this."""
+PROPOSED = 0.05
+"""Score from which a proposal takes part in a ranking; average precision is defined over the whole curve."""
 OVERLAP = 0.3
 """Of the shorter body: bodies beside each other over more than this compete for the ground."""
 
@@ -37,10 +39,6 @@ def detect(head: Detector, pixels: NDArray[np.float32], valid: NDArray[np.bool_]
     floor = {name: value * FLOOR for name, value in head.thresholds.items()}
     found = head.detect(pixels, valid, floor)
     return found.take(coupled(found, head.thresholds, head.gsd.working_m))
-
-
-PROPOSED = 0.05
-"""Score from which a proposal takes part in a ranking; average precision is defined over the whole curve."""
 
 
 def propose(head: Detector, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Detections, Detections]:
