@@ -191,13 +191,14 @@ class _Match:
         loose = [np.setdiff1d(free[s], list(hinted[s])) for s in (0, 1)]
         moves = [(int(loose[0][i]), int(loose[1][j])) for i, j in self._moves(loose[0], loose[1])]
         if strings:
+            moves = [m for m in moves if self._both_seen(*m)]
             rest = [np.setdiff1d(loose[s], [m[s] for m in moves]) for s in (0, 1)]
             near = matching.stay(self.boxes[0][rest[0]], self.boxes[1][rest[1]], self.gate_px)
             near = [(int(rest[0][i]), int(rest[1][j])) for i, j in near]
             pairs, loose = pairs + near, [np.setdiff1d(loose[s], [p[s] for p in near]) for s in (0, 1)]
         else:
             still = [m for m in moves if self._still(*m)]
-            moves, pairs = [m for m in moves if m not in still], pairs + still
+            moves, pairs = [m for m in moves if m not in still and self._both_seen(*m)], pairs + still
             loose = [np.setdiff1d(loose[s], [p[s] for p in still]) for s in (0, 1)]
         likeness = {p: self._same_hull(*p) for p in (*pairs, *moves)}
         doubted = [p for p, alike in likeness.items() if evidence.OTHER_HULL <= alike < evidence.STILL_THERE]
@@ -216,6 +217,10 @@ class _Match:
 
     def _states(self, side: int) -> NDArray[np.uint8]:
         return self.looks[side].seen_by_other[self.index[side]]
+
+    def _both_seen(self, i: int, j: int) -> bool:
+        """Whether the other look shows either place of a pair: what stands under cloud where it stood has not moved."""
+        return bool(self._states(0)[i] == Unseen.OBSERVED and self._states(1)[j] == Unseen.OBSERVED)
 
     def _pair(self, kind: Kind, i: int, j: int, reason: str = "") -> Row:
         metres = float(np.hypot(*(self.boxes[1][j, :2] - self.boxes[0][i, :2]))) * self.gsd_m

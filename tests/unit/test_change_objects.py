@@ -21,6 +21,7 @@ from pipeline.detection.scene import SceneDetections
 from pipeline.grid import Grid, Window
 from pipeline.imagery.clouds import observe
 from pipeline.imagery.metadata import open_scene
+from pipeline.imagery.observed import Unseen
 from pipeline.imagery.scene import Scene, Tile
 
 F64 = NDArray[np.float64]
@@ -66,6 +67,15 @@ def test_what_leans_alike_stays_as_far_as_unknown_views_may_lean() -> None:
     before, after = look_of(row(12)), look_of(row(12, dy=2.4))
     assert set(match_objects(before, after, 1.0, 1.0, lean_m=3.0).kind) == {Kind.PERSISTED}
     assert Kind.PERSISTED not in match_objects(before, look_of(row(12, dy=4.4)), 1.0, 1.0, lean_m=3.0).kind
+
+
+def test_nothing_moved_from_a_place_that_the_other_look_hides() -> None:
+    before, after = look_of(row(10)), look_of(row(10, dx=40.0))
+    assert (match_objects(before, after, 1.0).kind == Kind.MOVED).any()
+    hidden = replace(before, seen_by_other=np.full(10, Unseen.CLOUD, np.uint8))
+    kinds = match_objects(hidden, after, 1.0).kind
+    assert not np.isin(kinds, [Kind.MOVED, Kind.DEPARTED]).any()
+    assert (kinds == Kind.UNOBSERVABLE).any()
 
 
 def test_what_the_other_look_shows_weakly_persists() -> None:
