@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -83,28 +84,24 @@ def calibrate(card: Path) -> None:
     weights = str(card.with_suffix(".safetensors"))
     (head,) = load(weights)
     bins = []
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), _start, (weights,)) as cores:
+    cores = os.cpu_count() or 1
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as workers:
         for name in head.classes:
             gsds = RENDER_GSDS[name]
             edges = [head.gsd.low_m, *[(a + b) / 2 for a, b in pairwise(gsds)], head.gsd.high_m]
             for low, high, gsd in zip(edges[:-1], edges[1:], gsds, strict=True):
-                counted = list(cores.map(partial(_count, name, gsd), range(SCENES[name]), chunksize=4))
+                parts = np.array_split(np.arange(SCENES[name]), min(4 * cores, SCENES[name]))
+                counted = [scene for part in workers.map(partial(_count, weights, name, gsd), parts) for scene in part]
                 suns = ((0.0, 90.0), *(SUNS if name != "vessel" else ()))
                 bins += [asdict(fit(name, (round(low, 3), round(high, 3)), counted, sun)) for sun in suns]
     data["calibration"] = bins
     card.write_text(yaml.safe_dump(data, sort_keys=False, width=120), encoding="utf-8")
 
 
-_at_work: list[Detector] = []
-
-
-def _start(weights: str) -> None:
+def _count(weights: str, name: str, gsd_m: float, indices: NDArray[np.int64]) -> list[Counted]:
     torch.set_num_threads(1)
-    _at_work[:] = load(weights)
-
-
-def _count(name: str, gsd_m: float, index: int) -> Counted:
-    return count_scene(_at_work[0], name, gsd_m, index)
+    (head,) = load(weights)
+    return [count_scene(head, name, gsd_m, int(index)) for index in indices]
 
 
 def record(card: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -132,5 +129,5 @@ def count_scene(head: Detector, name: str, gsd_m: float, index: int) -> Counted:
     case = Case(name, gsd_m, chip.pixels, found, picture.boxes, picture.classes, chip.visible[mine] >= WHOLE)
     found, boxes = case.of(name)
     result = score([found], [boxes])
-    sure = float(found.scores.mean()) if len(found) else 0.0
-    return Counted(len(found), result.hits, result.objects, sure, chip.light.sun_deg if chip.light else 45.0)
+    assert chip.light is not None  # of a render
+    return Counted(len(found), result.hits, result.objects, float(found.scores.mean()) if len(found) else 0.0, chip.light.sun_deg)

@@ -36,9 +36,7 @@ OVERLAP = 0.3
 
 def detect(head: Detector, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> Detections:
     """One window as it counts: the head's proposals at its working GSD, chosen by `coupled`."""
-    floor = {name: value * FLOOR for name, value in head.thresholds.items()}
-    found = head.detect(pixels, valid, floor)
-    return found.take(coupled(found, head.thresholds, head.gsd.working_m))
+    return propose(head, pixels, valid)[0]
 
 
 def propose(head: Detector, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Detections, Detections]:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ MOST_OBJECTS = 1024
 """In a chip; a yard full of 10 ft boxes, 96 m square, holds fewer."""
 INLINE = 32
 """Fewer missing examples than this are made in this process: others take seconds to start."""
-CHUNK = 16
+PARTS = 4
+"""For each core: few, since each reads the recipe's pictures and labels anew; several, since no two take the same time."""
 STRETCH = (0.8, 1.25)
 """Of a chip along either axis, log-uniform."""
 CARE, VALID = 1, 2
@@ -189,23 +191,17 @@ def fill_pool(recipe: Recipe, folder: Path) -> tuple[Pool, int]:
     if len(left) < INLINE:
         maker.fill(pool, left)
         return pool, len(maker.chips)
-    parts = [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)]
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), _start, (recipe, home, size)) as cores:
-        for k, _ in enumerate(cores.map(_fill, parts), 1):
-            if k % 32 == 0 or k == len(parts):
-                log.info("%d of %d examples made", min(k * CHUNK, len(left)), len(left))
+    cores = os.cpu_count() or 1
+    made = 0
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as workers:
+        for number in workers.map(partial(_fill, recipe, home, size), np.array_split(left, min(PARTS * cores, len(left)))):
+            made += number
+            log.info("%d of %d examples made", made, len(left))
     return pool, len(maker.chips)
 
 
-_at_work: list[Any] = []
-
-
-def _start(recipe: Recipe, home: Path, size: tuple[int, int, int]) -> None:
+def _fill(recipe: Recipe, home: Path, size: tuple[int, int, int], indices: NDArray[np.int64]) -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    _at_work[:] = [Maker.of(recipe), Pool.open(home, *size)]
-
-
-def _fill(indices: NDArray[np.int64]) -> None:
-    maker, pool = _at_work
-    maker.fill(pool, indices)
+    Maker.of(recipe).fill(Pool.open(home, *size), indices)
+    return len(indices)

@@ -1,6 +1,7 @@
 """Compare two looks: register, normalise, difference in pixels and in objects."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -87,15 +88,16 @@ def compare(
         _masked(read_on_grid(s, first, grid), o, pixel_map(grid, frame(s, first))) for s, o in zip(scenes, observed, strict=True)
     )
     alignment = register(before, after, settings.max_shift_m / gsd_m)
+    place = partial(_looks, scenes, found, observed, grid)
+    nominal = replace(alignment, matrix=IDENTITY, applied=False, reason="cars would stand beside their tracks")
     if alignment.applied:
-        nominal = replace(alignment, matrix=IDENTITY, applied=False, reason="cars would stand beside their tracks")
-        if _aside(scenes, found, observed, grid, alignment) and not _aside(scenes, found, observed, grid, nominal):
-            alignment = nominal
+        askew = [_askew(place(a, weak=False), _tolerance(scenes, a, gsd_m), gsd_m) for a in (alignment, nominal)]
+        alignment = nominal if askew == [True, False] else alignment
     tolerance = _tolerance(scenes, alignment, gsd_m)
     aligned = warp_tile(after, alignment.matrix) if alignment.applied else after
     normalised, gain = normalise(before, aligned)
     change = difference(before, normalised, settings.false_alarm_rate, settings.min_area_m2, gsd_m)
-    looks, weak = (_looks(scenes, found, observed, grid, alignment, weak=w) for w in (False, True))
+    looks, weak = (place(alignment, weak=w) for w in (False, True))
     structure = (Structure.of(before), Structure.of(aligned))
     more = sum(UNKNOWN_LEAN_M - UNKNOWN_PARALLAX_M for scene in scenes if scene.view.off_nadir is None)
     objects = match_objects(*looks, gsd_m, tolerance, weak, structure, lean_m=tolerance + more)
@@ -133,18 +135,10 @@ def _looks(
     )
 
 
-def _aside(
-    scenes: tuple[Scene, Scene],
-    found: tuple[SceneDetections, SceneDetections],
-    observed: tuple[Observed, Observed],
-    grid: Grid,
-    alignment: Alignment,
-) -> bool:
-    """Whether an alignment puts cars beside their tracks."""
-    gsd_m = scenes[0].gsd_m * grid.pixel_size()[0] / scenes[0].grid.pixel_size()[0]
-    looks = _looks(scenes, found, observed, grid, alignment, weak=False)
+def _askew(looks: tuple[Look, Look], tolerance_m: float, gsd_m: float) -> bool:
+    """Whether the looks, as an alignment lays them, show cars beside their tracks."""
     before, after = (some.boxes[some.classes == CLASSES.index("railcar")] for some in looks)
-    return matching.aside(before, after, _tolerance(scenes, alignment, gsd_m) / gsd_m, gsd_m)
+    return matching.aside(before, after, tolerance_m / gsd_m, gsd_m)
 
 
 def _tolerance(scenes: tuple[Scene, Scene], alignment: Alignment, gsd_m: float) -> float:
