@@ -162,7 +162,7 @@ class Detector(Protocol):
 
     @property
     def name(self) -> str:
-        """Name and version, e.g. ``yard-2``."""
+        """Name and version, e.g. ``yard-3``."""
 
     @property
     def sha256(self) -> str:

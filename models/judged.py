@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from models import boxes as ob
+from models.datasets.labels import DRAWN_TWICE
 from models.datasets.real import Picture, read_picture
 from models.detector import CLASSES, Detections, Detector, Flag, load
 from models.evaluate import MATCH_IOU, Case, at_gsd, row
@@ -50,7 +51,7 @@ def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, A
             if isinstance(case, str):
                 skipped.append(case)
             elif case is not None:
-                rows += [row(case.where, CLASSES[i], case.gsd_m, [case]) for i in np.unique(case.classes)]
+                rows += [row(case.where, CLASSES[i], case.gsd_m, [case], head.gsd.working_m) for i in np.unique(case.classes)]
                 cases.append(case)
     return rows, skipped, cases
 
@@ -161,7 +162,7 @@ def _hulls(head: Detector, picture: Picture, gsd: float) -> NDArray[np.float64]:
 def _once(upright: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, 4) upright boxes without those drawn twice."""
     ring = np.concatenate([(upright[:, :2] + upright[:, 2:]) / 2, upright[:, 2:] - upright[:, :2], np.zeros((len(upright), 1))], axis=1)
-    return upright[np.sort(ob.nms(ob.canonical(ring), np.ones(len(ring)), 0.5))]
+    return upright[np.sort(ob.nms(ob.canonical(ring), np.ones(len(ring)), DRAWN_TWICE))]
 
 
 def _recall_row(where: str, gsd: float, found: list[NDArray[np.float64]], truth: list[NDArray[np.float64]]) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def _recall_row(where: str, gsd: float, found: list[NDArray[np.float64]], truth:
 
 def _bare_row(where: str, name: str, gsd: float, objects: int, found: int, recall: float | None = None) -> dict[str, Any]:
     """A row as of `models.evaluate.row` for a set whose labels bear no more figures than these."""
-    unknown = dict.fromkeys(("precision", "recall", "ap", "ap50", "count_error", "mape"))
+    unknown = dict.fromkeys(("precision", "recall", "ap", "ap50", "count_error", "mape", "length_error_m", "length_within"))
     return {"set": where, "class": name, "gsd_m": gsd, "objects": objects, "found": found, **unknown, "recall": recall}
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.datasets.real import Picture, Shelf, read_picture
 from models.detector import CLASSES, SUBTYPES
+from models.network import YardNet
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class Recipe:
         classes: class names it learns.
         working_gsd_m: GSD of the chips.
         native_gsd_m: finest and coarsest native GSD that the head will accept.
-        widths: channels of the body of each network; several are trained one by one and averaged.
+        nets: kind of stems and channels of the body of each network, as in ``lite-96``; several are trained one by one and averaged.
         size_px: side of a chip.
         sensor_gsd_m: range of the simulated sensor.
         renders: per kind, ranges of seeds as first seed and number of chips.
@@ -33,6 +34,7 @@ class Recipe:
         real_share: share of each batch drawn from those crops.
         imagery: folder of public imagery, relative to the recipe.
         steps, batch, lr, seed: the loop.
+        trunk_rate: rate of what came with weights from ImageNet, over `lr`; 0 leaves it as it came, which takes a third of the time.
         thresholds: shipped threshold per class.
         credits: lines for the model card.
         fails: what was seen to go wrong, by the eye, one line an image; for the model card.
@@ -43,7 +45,7 @@ class Recipe:
     classes: tuple[str, ...]
     working_gsd_m: float
     native_gsd_m: tuple[float, float]
-    widths: tuple[int, ...]
+    nets: tuple[str, ...]
     size_px: int
     sensor_gsd_m: tuple[float, float]
     renders: dict[str, list[tuple[int, int]]]
@@ -55,6 +57,7 @@ class Recipe:
     batch: int
     lr: float
     seed: int
+    trunk_rate: float
     thresholds: dict[str, float]
     credits: tuple[str, ...]
     fails: tuple[str, ...]
@@ -64,7 +67,7 @@ class Recipe:
     def read(cls, path: Path) -> "Recipe":
         """Read a recipe; unknown or missing keys are a TypeError that names them."""
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key in ("classes", "widths", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
+        for key in ("classes", "nets", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
             data[key] = tuple(data[key])
         return cls(**data | {"imagery": path.parent / data["imagery"], "folder": path.parent})
 
@@ -77,6 +80,11 @@ class Recipe:
     def subtypes(self) -> int:
         """Subtype logits: only a head that knows railcars has them."""
         return len(SUBTYPES) if "railcar" in self.classes else 0
+
+    def network(self, member: int) -> YardNet:
+        """One of its networks, from chance."""
+        kind, _, width = self.nets[member].partition("-")
+        return YardNet(len(self.classes), self.subtypes, int(width), kind)
 
     def pictures(self) -> tuple[list[Picture | Shelf], NDArray[np.float64]]:
         """Real pictures that are present, and the share of the crops that each gives; what is absent is said."""

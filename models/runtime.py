@@ -17,7 +17,7 @@ from models import boxes as ob
 from models.card import Card, find
 from models.codec import decode
 from models.detector import CLASSES, Detections, GsdRange
-from models.network import HALO, STRIDE, WIDTH_OF, Ensemble, YardNet
+from models.network import HALO, STRIDE, Ensemble, YardNet
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -118,15 +118,11 @@ def read_nets(card: Card) -> list[YardNet]:
         ModelError: a digest that differs from the card, or weights of another network.
     """
     card.verify()
-    nets = []
     try:
-        for state in _by_net(load_file(card.weights)):
-            net = YardNet(len(card.classes), card.subtypes, len(state[WIDTH_OF]))
-            net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
-            nets.append(net)
+        states = _by_net(load_file(card.weights))
+        return [YardNet.of_state(state, len(card.classes), card.subtypes) for state in states]
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise ModelError(f"{card.weights}: does not fit the network", "Weights and code are of different versions.") from error
-    return nets
 
 
 def _by_net(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:

@@ -1,5 +1,6 @@
 """Train a head: pooled renders and real pictures, bf16 where the machine has it, EMA, checkpoints, resumption. A plain loop."""
 
+import copy
 import logging
 import math
 import time
@@ -18,6 +19,7 @@ from models.card import find
 from models.codec import box_channels
 from models.datasets.pool import CARE, VALID, fill_pool
 from models.network import OUT_STRIDE, YardNet
+from models.pretrained import start_from_photographs
 from models.recipe import Recipe
 from models.runtime import has_bf16, read_nets
 from pipeline.errors import ModelError
@@ -123,9 +125,8 @@ def loss_of(out: Tensor, heat: Tensor, box: Tensor, weight: Tensor, subtype: Ten
     if out.shape[1] > c + 6:
         logits = out[:, c + 6 :]
         known = subtype >= 0
-        if bool(known.any()):
-            wrong = torch.nn.functional.cross_entropy(logits, subtype.clamp(min=0), reduction="none")
-            total = total + 0.2 * (wrong * known).sum() / known.sum()
+        wrong = torch.nn.functional.cross_entropy(logits, subtype.clamp(min=0), reduction="none")
+        total = total + 0.2 * (wrong * known).sum() / known.sum().clamp(min=1)
     return total
 
 
@@ -145,23 +146,22 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
     Returns:
         The weights file.
     """
-    recipe, width, home = replace(recipe, seed=recipe.seed + member), recipe.widths[member], out / f"net-{member}"
+    recipe, home = replace(recipe, seed=recipe.seed + member), out / f"net-{member}"
     torch.manual_seed(recipe.seed)
     steps = steps or recipe.steps
     home.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batches = Batches.of(recipe, out, device)
-    net = (_started(recipe, start, member) if start else YardNet(len(recipe.classes), recipe.subtypes, width)).to(device)
+    net = (_started(recipe, start, member) if start else _from_chance(recipe, member)).to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-    ema = YardNet(len(recipe.classes), recipe.subtypes, width).to(device)
-    ema.load_state_dict(net.state_dict())
-    optimiser = torch.optim.AdamW(net.parameters(), recipe.lr, weight_decay=1e-4)
+    ema = copy.deepcopy(net)
+    optimiser = torch.optim.AdamW(_groups(net, recipe.trunk_rate), recipe.lr, weight_decay=1e-4, fused=device == "cuda")
     first, seconds = _resume(home / "last.pt", net, ema, optimiser)
     started, running = time.monotonic(), torch.zeros((), device=device)
     with _without_denormals():
         for step in range(first, steps):
             for group in optimiser.param_groups:
-                group["lr"] = recipe.lr * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+                group["lr"] = group["share"] * recipe.lr * _wound(step, steps)
             x, *targets = batches.draw(step)
             with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" or has_bf16()):
                 maps = net(x.to(memory_format=torch.channels_last))
@@ -180,14 +180,37 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
     return home / "weights.safetensors"
 
 
+def _wound(step: int, steps: int) -> float:
+    """Share of the rate: up over 200 steps, then down along a cosine to a fiftieth."""
+    return min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def _groups(net: YardNet, trunk_rate: float) -> list[dict[str, Any]]:
+    """Parameters and their share of the rate; a trunk whose share is 0 is left alone, with the statistics of its norms."""
+    trunk = net.trunk()
+    own = {id(p) for p in trunk.parameters()}
+    rest = {"params": [p for p in net.parameters() if id(p) not in own], "share": 1.0}
+    if trunk_rate > 0 and own:
+        return [rest, {"params": list(trunk.parameters()), "share": trunk_rate}]
+    trunk.requires_grad_(requires_grad=False).eval()
+    return [rest]
+
+
+def _from_chance(recipe: Recipe, member: int) -> YardNet:
+    net = recipe.network(member)
+    start_from_photographs(net)
+    return net
+
+
 def _started(recipe: Recipe, start: str | Path, member: int) -> YardNet:
     card, *others = find(start)
-    width = recipe.widths[member]
+    wanted = recipe.network(member)
     fits = not others and card.classes == recipe.classes and card.subtypes == recipe.subtypes
-    nets = [net for net in read_nets(card) if net.width == width] if fits else []
+    nets = [net for net in read_nets(card) if (net.kind, net.width) == (wanted.kind, wanted.width)] if fits else []
     if not nets:
         raise ModelError(
-            f"{start}: is no head for {', '.join(recipe.classes)} of width {width}", "Start from one that is, or from chance."
+            f"{start}: is no head for {', '.join(recipe.classes)} with a network {recipe.nets[member]}",
+            "Start from one that is, or from chance.",
         )
     return nets[min(member, len(nets) - 1)]
 
@@ -204,11 +227,9 @@ def _without_denormals() -> Iterator[None]:
 
 @torch.no_grad()
 def _average(ema: YardNet, net: YardNet, keep: float) -> None:
-    for mine, theirs in zip(ema.state_dict().values(), net.state_dict().values(), strict=True):
-        if mine.dtype.is_floating_point:
-            mine.lerp_(theirs, 1 - keep)
-        else:
-            mine.copy_(theirs)
+    pairs = zip(ema.state_dict().values(), net.state_dict().values(), strict=True)
+    mine, theirs = zip(*((m, t) for m, t in pairs if m.dtype.is_floating_point), strict=True)
+    torch._foreach_lerp_(mine, theirs, 1 - keep)  # as `torch.optim.swa_utils` does: one kernel, not a hundred
 
 
 def _checkpoint(path: Path, net: YardNet, ema: YardNet, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:

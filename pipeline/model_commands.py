@@ -29,7 +29,7 @@ def train_head(recipe: Path, out: Path, steps: int | None, start: str | None, se
         plan = plan if seed is None else replace(plan, seed=seed)
     except (OSError, TypeError, KeyError) as error:
         raise ConfigError(f"{recipe}: is not a training recipe ({error})", "See configs/train/.") from error
-    weights = [train(plan, out / plan.name, steps, start, member) for member in range(len(plan.widths))]
+    weights = [train(plan, out / plan.name, steps, start, member) for member in range(len(plan.nets))]
     card = publish_head(plan, weights, out)
     calibrate(card)
     model = str(card.with_suffix(".safetensors"))
@@ -79,12 +79,14 @@ def _show_scores(scores: dict[str, Any]) -> None:
     for entry in scores["confusion"]:
         mixed.add_row(entry["set"], f"{entry['gsd_m']:g}", entry["labelled"], entry["called"], str(entry["number"]))
     console().print(mixed)
-    table = Table("set", "class", "gsd m", "objects", "found", "precision", "recall", "AP30", "AP50", "count error", "MAPE", "held")
+    figures = ("precision", "recall", "AP30", "AP50", "count error", "MAPE", "length m", "held")
+    table = Table("set", "class", "gsd m", "objects", "found", *figures)
     for row in scores["rows"]:
         cells = (row["set"], row["class"], f"{row['gsd_m']:g}", str(row["objects"]), str(row["found"]))
         rates = ("-" if row[k] is None else f"{row[k]:.3f}" for k in ("precision", "recall", "ap", "ap50"))
         error = "-" if row["count_error"] is None else f"{row['count_error']:+.1%}"
-        table.add_row(*cells, *rates, error, *("-" if row[k] is None else f"{row[k]:.0%}" for k in ("mape", "held")))
+        mape, held = ("-" if row[k] is None else f"{row[k]:.0%}" for k in ("mape", "held"))
+        table.add_row(*cells, *rates, error, mape, "-" if row["length_error_m"] is None else f"{row['length_error_m']:.1f}", held)
     console().print(table)
     for reason in scores["skipped"]:
         console().print(f"skipped {reason}", style="yellow", markup=False)

@@ -58,6 +58,8 @@ LEAST_HULL_M = 20.0
 """A vessel is a hull over 20 m (DESIGN, what is counted); shorter craft are neither wanted nor punished."""
 WIDTH_M = {"container": 2.44, "railcar": 3.0}
 """Body widths for the rule of `oriented` (METHOD 4.1, 4.2)."""
+DRAWN_TWICE = 0.5
+"""Oriented IoU above which two labels of a class are one object's: bodies do not overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +177,9 @@ def _collect(drawn: list[Drawn], gsd_m: float) -> Labels:
     small = [r for r in rows if r[1] in boats and r[0][2] * gsd_m < LEAST_HULL_M]
     hidden += [ob.corners(r[0][None])[0] for r in small]
     rows = [r for r in rows if not (r[1] in boats and r[0][2] * gsd_m < LEAST_HULL_M)]
-    return Labels(
-        np.array([r[0] for r in rows]).reshape(-1, 5),
-        np.array([r[1] for r in rows], np.uint8),
-        np.array([r[2] for r in rows], np.uint8),
-        tuple(hidden),
-    )
+    boxes, classes = np.array([r[0] for r in rows]).reshape(-1, 5), np.array([r[1] for r in rows], np.uint8)
+    once = np.sort(ob.nms(boxes, -np.arange(len(boxes), dtype=np.float64), DRAWN_TWICE, classes))  # the first stands
+    return Labels(boxes[once], classes[once], np.array([r[2] for r in rows], np.uint8)[once], tuple(hidden))
 
 
 def _ring(outline: F64) -> F64:

@@ -11,6 +11,9 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Colour = tuple[float, float, float]
 
+SHADE = (0.1, 0.55)
+"""What a shadow leaves of the light: a clear sky gives a tenth to a quarter of it, and products are stretched from their darkest pixel on;
+beside the cars of a real yard (Muttenz, x < 632) it left 0.23 to 0.32 in eight of ten places."""
 _SUBPIXEL = 4  # fractional bits of polygon corners in cv2: 1/16 px
 
 
@@ -47,7 +50,7 @@ class Light:
         off_nadir, view = np.radians(min(28.0, abs(rng.normal(0, 12)))), rng.uniform(0, 2 * np.pi)
         towards = np.array([np.cos(azimuth), np.sin(azimuth)])
         leaning = np.array([np.cos(view), np.sin(view)])
-        return Light(towards / np.tan(np.radians(elevation)), leaning * np.tan(off_nadir), rng.uniform(0.25, 0.55))
+        return Light(towards / np.tan(np.radians(elevation)), leaning * np.tan(off_nadir), rng.uniform(*SHADE))
 
 
 def rectangle(cx: float, cy: float, length: float, width: float, theta: float) -> F64:

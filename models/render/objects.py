@@ -81,7 +81,7 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
     index, _, width, height = CARS[kind]
     base = rectangle(x, y, length, width, theta)
     low = kind in {"flat", "container_flat"}
-    if low and c.rng.random() < 0.45:
+    if c.rng.random() < (0.45 if low else 0.25):
         paint = _like_ground(c, x, y, paint)
     skeleton = low and c.rng.random() < 0.4  # two sills and cross-bearers, the ballast between them
     c.shadow(base, height * (0.6 if skeleton else 1.0))

