@@ -12,8 +12,8 @@ F64 = NDArray[np.float64]
 Colour = tuple[float, float, float]
 
 SHADE = (0.1, 0.55)
-"""What a shadow leaves of the light: a clear sky gives a tenth to a quarter of it, and products are stretched from their darkest pixel on;
-beside the cars of a real yard (Muttenz, x < 632) it left 0.23 to 0.32 in eight of ten places."""
+"""What a shadow leaves of the light: a clear sky gives a tenth to a quarter of it, and products are stretched from their darkest
+pixel on; beside the cars of a real yard (Muttenz, x < 632) half of the places kept less than 0.29, a tenth less than 0.23."""
 _SUBPIXEL = 4  # fractional bits of polygon corners in cv2: 1/16 px
 
 
