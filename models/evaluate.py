@@ -218,8 +218,9 @@ def row(where: str, name: str, gsd: float, cases: Sequence[Case], pixel_m: float
 
 def _length_errors(case: Case, name: str) -> NDArray[np.float64]:
     """Absolute error of the length of each hit of a class, pixels."""
-    (on, _), (right, _, _) = case.matches(), case.verdict()
-    mine = right & (case.found.classes == CLASSES.index(name))
+    on, counts = case.matches()
+    mine = counts & (on >= 0) & (case.found.classes == CLASSES.index(name))
+    mine[mine] = case.classes[on[mine]] == CLASSES.index(name)
     return np.asarray(np.abs(case.found.boxes[mine, 2] - case.boxes[on[mine], 2]))
 
 

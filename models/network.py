@@ -9,8 +9,7 @@ The body works at stride 8, where wide layers run near peak on a CPU (PERF 2), a
 back. There is no norm across space at inference, so an output depends on nothing beyond `HALO` pixels.
 
 Two kinds of stem lead to the body: `plain` convolutions that learn from renders alone, and `lite`, the first blocks of
-EfficientNet-Lite0 with what they learned of ImageNet's photographs. A render looks like a picture to the first more than to
-the second; the mean of both errs less on real pictures than either.
+EfficientNet-Lite0 with what they learned of ImageNet's photographs. The mean of both errs less on real pictures than either.
 """
 
 import math

@@ -34,11 +34,11 @@ class Recipe:
         real_share: share of each batch drawn from those crops.
         imagery: folder of public imagery, relative to the recipe.
         steps, batch, lr, seed: the loop.
-        trunk_rate: rate of what came with weights from ImageNet, over `lr`; 0 leaves it as it came, which takes a third of the time.
         thresholds: shipped threshold per class.
         credits: lines for the model card.
         fails: what was seen to go wrong, by the eye, one line an image; for the model card.
         folder: where the recipe lies.
+        trunk_rate: rate of what came with weights from ImageNet, over `lr`; 0 leaves it as it came, which takes a third of the time.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Recipe:
     batch: int
     lr: float
     seed: int
-    trunk_rate: float
     thresholds: dict[str, float]
     credits: tuple[str, ...]
     fails: tuple[str, ...]
     folder: Path
+    trunk_rate: float = 0.1
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":

@@ -152,7 +152,12 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
     home.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batches = Batches.of(recipe, out, device)
-    net = (_started(recipe, start, member) if start else _from_chance(recipe, member)).to(device)
+    net = recipe.network(member)
+    if start:
+        _take_over(net, recipe, start, member)
+    else:
+        start_from_photographs(net)
+    net.to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
     ema = copy.deepcopy(net)
     optimiser = torch.optim.AdamW(_groups(net, recipe.trunk_rate), recipe.lr, weight_decay=1e-4, fused=device == "cuda")
@@ -196,23 +201,17 @@ def _groups(net: YardNet, trunk_rate: float) -> list[dict[str, Any]]:
     return [rest]
 
 
-def _from_chance(recipe: Recipe, member: int) -> YardNet:
-    net = recipe.network(member)
-    start_from_photographs(net)
-    return net
-
-
-def _started(recipe: Recipe, start: str | Path, member: int) -> YardNet:
+def _take_over(net: YardNet, recipe: Recipe, start: str | Path, member: int) -> None:
+    """Give a network the weights of the one like it in a head: of several, of the one in its place."""
     card, *others = find(start)
-    wanted = recipe.network(member)
     fits = not others and card.classes == recipe.classes and card.subtypes == recipe.subtypes
-    nets = [net for net in read_nets(card) if (net.kind, net.width) == (wanted.kind, wanted.width)] if fits else []
-    if not nets:
+    alike = [other for other in read_nets(card) if (other.kind, other.width) == (net.kind, net.width)] if fits else []
+    if not alike:
         raise ModelError(
             f"{start}: is no head for {', '.join(recipe.classes)} with a network {recipe.nets[member]}",
             "Start from one that is, or from chance.",
         )
-    return nets[min(member, len(nets) - 1)]
+    net.load_state_dict(alike[min(member, len(alike) - 1)].state_dict())
 
 
 @contextmanager
