@@ -24,6 +24,8 @@ MIN_LEAN = 6
 """Fewer objects prove no common lean."""
 ASIDE_M = 8.0
 """A map of two looks that is off by more than this across the tracks is not looked for: the next track but one lies there."""
+ANSWER = 0.3
+"""Oriented IoU from which a box of the other look answers for a place: what makes a hit (`models.evaluate`)."""
 COVERED = 0.5
 """Share of a box that another must cover to occupy its place."""
 
@@ -110,6 +112,14 @@ def covered(own: F64, others: F64) -> NDArray[np.bool_]:
     alone = shared >= COVERED * np.minimum(ob.area(own)[i], ob.area(others)[j])
     together = np.bincount(i, shared, len(own)) >= COVERED * ob.area(own)
     return np.isin(np.arange(len(own)), i[alone]) | together
+
+
+def answers(own: F64, others: F64, strength: F64, size_ratio: float = np.inf) -> F64:
+    """(N,) strength of the strongest box of the other look on the place of each box, 0 for none."""
+    if len(own) == 0 or len(others) == 0:
+        return np.zeros(len(own))
+    there = (ob.iou_matrix(own, others) > ANSWER) & (np.isinf(size_ratio) | alike(own, others, size_ratio=size_ratio))
+    return np.asarray((there * strength).max(axis=1), np.float64)
 
 
 def swung(b: F64, a: F64, gate_px: float) -> Pairs:

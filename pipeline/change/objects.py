@@ -1,6 +1,6 @@
 """The fate of objects: appeared, departed, moved, persisted, unobservable or uncertain. What could not be seen is never gone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,11 +26,13 @@ ROLL_FIRST = 0.6
 """Share of the staying gate within which a car has surely not rolled: less than a quarter of the shortest pitch, 10 m (METHOD 4.2)."""
 HINT_RATIO = 1.5
 """Lengths of weak boxes are worse than those of sure ones."""
+SURE = 3.0
+"""Thresholds high: as sure as a detector is of anything."""
 SHOWN, BLANK, TAKEN, MISSED = (
     "its structure is in both looks",
     "the other look is white and blank there",
     "other objects overlap its place",
-    "the other look may have missed it",
+    "one look may have missed it, or the other taken it for what it is not",
 )
 FOLLOWED = "another hull of this length may have followed at its berth"
 HINTED = "seen more weakly in the other look"
@@ -44,7 +46,7 @@ class Look:
         boxes: (N, 5) float64 in common-grid pixels.
         classes: (N,) uint8.
         seen_by_other: (N,) uint8, `Unseen` code of the other look at the object's place.
-        strength: (N,) score as a multiple of the class's threshold; 1 where none is given.
+        strength: (N,) score as a multiple of the class's threshold; `SURE` where none is given.
     """
 
     boxes: F64
@@ -54,7 +56,7 @@ class Look:
 
     def __post_init__(self) -> None:
         if len(self.strength) != len(self.boxes):
-            object.__setattr__(self, "strength", np.ones(len(self.boxes)))
+            object.__setattr__(self, "strength", np.full(len(self.boxes), SURE))
 
 
 def look(
@@ -74,7 +76,7 @@ def look(
         scale: common-grid pixels per scene pixel.
         other: observation state of the other look.
         to_other: (2, 3), common-grid pixels to scene pixels of the other look.
-        thresholds: score by class name from which the detector is sure.
+        thresholds: score by class name from which a box counts; a class without one was labelled, not detected.
         gsd_m: metres per scene pixel.
     """
     boxes = detections.boxes.copy()
@@ -85,7 +87,7 @@ def look(
     grown = boxes + np.array([0, 0, 1, 1, 0]) * 2 * EDGE_M * scale / gsd_m
     states = np.stack([other.seen_at(p @ to_other[:, :2].T + to_other[:, 2]) for p in _probes(grown)])
     worst = np.where(states[0] != Unseen.OBSERVED, states[0], states.max(axis=0))
-    limits = np.array([max((thresholds or {}).get(name, 1.0), 1e-6) for name in CLASSES])
+    limits = np.array([max((thresholds or {}).get(name, 1 / SURE), 1e-6) for name in CLASSES])
     return Look(boxes, detections.classes, worst.astype(np.uint8), detections.scores / limits[detections.classes])
 
 
@@ -184,17 +186,24 @@ class _Match:
         """Fates: same place first, then weak answers, then moves, then nearly the same place, then evidence."""
         strings = CLASSES[self.cls] == "railcar"
         # a train that rolled by half a car stands near the places of its neighbours: a roll is tried before the wider gate
-        pairs = matching.stay(*self.boxes, self.gate_px * (ROLL_FIRST if strings else 1.0))
-        free = [np.setdiff1d(np.arange(len(self.boxes[s])), [p[s] for p in pairs]) for s in (0, 1)]
-        seen = [free[s][self._states(s)[free[s]] == Unseen.OBSERVED] for s in (0, 1)]
+        gate = self.gate_px * (ROLL_FIRST if strings else 1.0)
+        every = tuple(np.arange(len(self.boxes[s])) for s in (0, 1))
+        sure = [i[self._strength(s) >= 1] for s, i in enumerate(every)]
+        pairs = self._stay(sure, gate)
+        # where a car left a string the network still expects one, and its weak box there counts: no proof that the car stayed
+        lone = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
+        chances = [self._chances(s, lone) for s in (0, 1)]
+        firm = [i[chances[s][i] < evidence.CHANGED] for s, i in enumerate(lone)]
+        pairs += self._stay(firm, gate)
+        free = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
+        seen = [i[self._states(s)[i] == Unseen.OBSERVED] for s, i in enumerate(np.intersect1d(firm[s], free[s]) for s in (0, 1))]
         hinted = [self._hinted(s, seen[s]) for s in (0, 1)]
-        loose = [np.setdiff1d(free[s], list(hinted[s])) for s in (0, 1)]
+        loose = [np.setdiff1d(free[s], hinted[s]) for s in (0, 1)]
         moves = [(int(loose[0][i]), int(loose[1][j])) for i, j in self._moves(loose[0], loose[1])]
         if strings:
             moves = [m for m in moves if self._both_seen(*m)]
             rest = [np.setdiff1d(loose[s], [m[s] for m in moves]) for s in (0, 1)]
-            near = matching.stay(self.boxes[0][rest[0]], self.boxes[1][rest[1]], self.gate_px)
-            near = [(int(rest[0][i]), int(rest[1][j])) for i, j in near]
+            near = self._stay([np.intersect1d(r, sure[s]) for s, r in enumerate(rest)], self.gate_px)
             pairs, loose = pairs + near, [np.setdiff1d(loose[s], [p[s] for p in near]) for s in (0, 1)]
         else:
             still = [m for m in moves if self._still(*m)]
@@ -208,11 +217,11 @@ class _Match:
         rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs] + [self._pair(Kind.MOVED, i, j) for i, j in moves]
         rows += [self._pair(Kind.UNCERTAIN, i, j, FOLLOWED) for i, j in doubted]
         for side in (0, 1):
-            rows += [self._single(Kind.PERSISTED, side, i, HINTED) for i in hinted[side]]
-            lone = np.setdiff1d(loose[side], [m[side] for m in moves])
-            hidden = [int(i) for i in lone if self._states(side)[i] != Unseen.OBSERVED]
+            rows += [self._single(Kind.PERSISTED, side, int(i), HINTED) for i in hinted[side]]
+            alone = np.setdiff1d(loose[side], [m[side] for m in moves])
+            hidden = [int(i) for i in alone if self._states(side)[i] != Unseen.OBSERVED]
             rows += [self._single(Kind.UNOBSERVABLE, side, i, REASONS[Unseen(self._states(side)[i])]) for i in hidden]
-            rows += self._weigh(side, np.setdiff1d(lone, hidden), [i for i, s in hinted[side].items() if s < 2 / 3])
+            rows += self._weigh(side, np.setdiff1d(alone, hidden), chances[side])
         return rows
 
     def _states(self, side: int) -> NDArray[np.uint8]:
@@ -230,11 +239,33 @@ class _Match:
         row = int(self.index[side][i])
         return kind, -1 if side else row, row if side else -1, 0.0, self.cls, reason
 
-    def _hinted(self, side: int, free: NDArray[np.int64]) -> dict[int, float]:
-        """Free object -> strength of the weak box that stands for it in the other look."""
-        weak, strength = self.hints[1 - side]
-        pairs = matching.stay(self.boxes[side][free], weak, self.gate_px, HINT_RATIO)
-        return {int(free[i]): float(strength[j]) for i, j in pairs}
+    def _strength(self, side: int) -> F64:
+        return self.looks[side].strength[self.index[side]]
+
+    def _stay(self, members: Sequence[NDArray[np.int64]], gate_px: float) -> matching.Pairs:
+        """Pairs among some objects of either side that have not moved."""
+        found = matching.stay(self.boxes[0][members[0]], self.boxes[1][members[1]], gate_px)
+        return [(int(members[0][i]), int(members[1][j])) for i, j in found]
+
+    def _hinted(self, side: int, free: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Free objects for which a weak box stands in the other look."""
+        pairs = matching.stay(self.boxes[side][free], self.hints[1 - side][0], self.gate_px, HINT_RATIO)
+        return free[[i for i, _ in pairs]]
+
+    def _chances(self, side: int, lone: Sequence[NDArray[np.int64]]) -> F64:
+        """(N,) chance of each object to have come or gone, by what the other look shows in its place and has no partner for."""
+        own, other = self.boxes[side], 1 - side
+        boxes = np.concatenate([self.boxes[other][lone[other]], self.hints[other][0]])
+        strength = np.r_[self._strength(other)[lone[other]], self.hints[other][1]]
+        weak = np.array([strength[j] for _, j in matching.stay(own[lone[side]], boxes, self.gate_px, HINT_RATIO)], np.float64)
+        stand = len(own) - len(lone[side]) + int((weak < 1).sum())
+        missed = (int((weak < evidence.POOR).sum()) + 0.5) / (stand + 1)
+        if CLASSES[self.cls] == "vessel":  # hulls of other lengths do follow each other at one berth
+            weakly = strength < 1
+            answer, covered = matching.answers(own, boxes[weakly], strength[weakly], HINT_RATIO), np.zeros(len(own), np.bool_)
+        else:
+            answer, covered = matching.answers(own, boxes, strength), matching.covered(own, boxes)
+        return evidence.chance_of_change(self._strength(side), answer, covered, missed, evidence.COMMON.get(CLASSES[self.cls], 0.0))
 
     def _moves(self, free_b: NDArray[np.int64], free_a: NDArray[np.int64]) -> matching.Pairs:
         b, a, gate = self.boxes[0][free_b], self.boxes[1][free_a], MOVE_M[CLASSES[self.cls]] / self.gsd_m
@@ -278,33 +309,22 @@ class _Match:
         towards = self.drift if side == 0 else -self.drift
         return evidence.recurs(self.structure[side], own, self.structure[1 - side], towards + shift, self.gsd_m)
 
-    def _weigh(self, side: int, free: NDArray[np.int64], decoys: Sequence[int]) -> list[Row]:
+    def _weigh(self, side: int, free: NDArray[np.int64], chances: F64) -> list[Row]:
         """Fate of what only one look is sure of: changed as far as the evidence carries, else persisted or uncertain."""
-        kind = Kind.APPEARED if side else Kind.DEPARTED
-        shown = {int(i): self._recurs(side, self.boxes[side][i], np.zeros(2)) for i in (*free, *decoys)}
         others = np.concatenate([self.boxes[1 - side], self.hints[1 - side][0]])
-        # hulls of other lengths do follow each other at one berth; a car half on another's place is one of two wrong boxes
         taken = matching.covered(self.boxes[side][free], others) & (CLASSES[self.cls] != "vessel")
-        verdict: dict[int, tuple[Kind, str]] = {}
+        rows = []
         for i, occupied in zip(free.tolist(), taken, strict=True):
-            at_place, beside = shown[i]
-            if at_place >= evidence.STILL_THERE and at_place - beside >= evidence.OWN:
-                verdict[i] = (Kind.PERSISTED, SHOWN)
-            elif self._blank(side, i):
-                verdict[i] = (Kind.UNCERTAIN, BLANK)
-            elif occupied:
-                verdict[i] = (Kind.UNCERTAIN, TAKEN)
-        targets = [i for i in free.tolist() if i not in verdict]
-        least = evidence.carried(self._strengths(side, targets, shown), self._strengths(side, decoys, shown))
-        strengths = self._strengths(side, targets, shown)
-        for i, strength in zip(targets, strengths, strict=True):
-            verdict[i] = (kind, "") if strength >= least else (Kind.UNCERTAIN, MISSED)
-        return [self._single(k, side, i, why) for i, (k, why) in verdict.items()]
-
-    def _strengths(self, side: int, members: Iterable[int], shown: Mapping[int, tuple[float, float]]) -> F64:
-        """Evidence of a change: how sure its own look is, times how little of its structure the other look shows."""
-        own = self.looks[side].strength[self.index[side]]
-        return np.array([own[i] * (1 - max(0.0, shown[i][0])) for i in members], np.float64)
+            at_place, beside = self._recurs(side, self.boxes[side][i], np.zeros(2))
+            if self._blank(side, i):
+                rows.append(self._single(Kind.UNCERTAIN, side, i, BLANK))
+            elif chances[i] >= evidence.CHANGED:
+                rows.append(self._single(Kind.APPEARED if side else Kind.DEPARTED, side, i))
+            elif at_place >= evidence.STILL_THERE and at_place - beside >= evidence.OWN:
+                rows.append(self._single(Kind.PERSISTED, side, i, SHOWN))
+            else:
+                rows.append(self._single(Kind.UNCERTAIN, side, i, TAKEN if occupied else MISSED))
+        return rows
 
     def _blank(self, side: int, i: int) -> bool:
         box = self.boxes[side][i].copy()

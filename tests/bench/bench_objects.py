@@ -157,14 +157,16 @@ def score(tally: Tally, views: tuple[View, View], found: tuple[SceneDetections, 
     tally.uncertain += int((objects.kind == Kind.UNCERTAIN).sum())
 
 
-def pairs(folder: Path, first: int, number: int, heads: object) -> Iterator[tuple[str, int, tuple[View, View]]]:
+def pairs(
+    folder: Path, first: int, number: int, heads: object, gsds: tuple[float, ...] = (0.3, 0.4, 0.5)
+) -> Iterator[tuple[str, int, tuple[View, View]]]:
     """(case, seed, views) with nothing moved and with a tenth exchanged."""
     for seed in range(first, first + number):
         yard = plan_yard(seed)
         rng = np.random.default_rng([seed, 12])
         views = []
         for look, (place, cloud) in enumerate(((yard, False), (yard, True), (exchange(yard, 0.1, 0), True))):
-            seen = see_yard(place, look, float(rng.choice([0.3, 0.4, 0.5])), cloud=cloud)
+            seen = see_yard(place, look, float(rng.choice(gsds)), cloud=cloud)
             views.append(photograph(folder, seed, look, seen, None, heads))
         yield "nothing moved", seed, (views[0], views[1])
         yield "10 % exchanged", seed, (views[0], views[2])

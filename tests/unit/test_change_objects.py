@@ -1,4 +1,4 @@
-"""Fates under a detector that errs: weak boxes, decoys, common lean, structure; and rendered yards whose truth is known."""
+"""Fates under a detector that errs: weak boxes, evidence, common lean, structure; and rendered yards whose truth is known."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 from models import CLASSES, Detections
 from models.render.looks import LookChip, exchange, plan_yard, roll, see_yard
 from pipeline.change import evidence, matching
-from pipeline.change.evidence import Structure, carried, recurs
+from pipeline.change.evidence import Structure, recurs
 from pipeline.change.objects import HINTED, MISSED, TAKEN, Look, match_objects
 from pipeline.change.pair import compare
 from pipeline.change.records import Kind
@@ -126,11 +126,24 @@ def test_a_lean_that_all_share_is_no_move_and_hides_none() -> None:
     assert found.before[found.kind == Kind.DEPARTED].tolist() == [5]
 
 
-def test_decoys_set_the_evidence_that_a_change_needs() -> None:
-    strong, weak = np.array([5.0, 4.5, 4.0]), np.array([2.0, 1.5])
-    assert carried(np.r_[strong, 1.8], weak) == 4.0
-    assert carried(np.array([1.8, 1.6]), weak) == float("inf")
-    assert carried(strong, np.zeros(0)) == 4.0
+def test_a_box_just_above_the_threshold_is_no_event_and_a_sure_one_is() -> None:
+    before = row(20)
+    for strength, number in ((1.05, 0), (2.2, 4)):
+        look = Look(before, np.ones(20, np.uint8), np.zeros(20, np.uint8), np.r_[np.full(16, 2.0), np.full(4, strength)])
+        found = match_objects(look, look_of(before[:16]), 1.0)
+        assert (found.kind == Kind.DEPARTED).sum() == number
+        assert (found.kind == Kind.PERSISTED).sum() == 16
+
+
+def test_a_weak_car_in_the_gap_of_a_string_does_not_hide_that_one_left() -> None:
+    """The network expects a car between coupled neighbours; its box there counts in a string, below the threshold."""
+    before = row(20)
+    filled = Look(before, np.ones(20, np.uint8), np.zeros(20, np.uint8), np.r_[np.full(19, 2.2), 0.55])
+    found = match_objects(look_of(before, 2.4), filled, 1.0)
+    assert found.before[found.kind == Kind.DEPARTED].tolist() == [19]
+    assert found.after[found.kind == Kind.UNCERTAIN].tolist() == [19]
+    stays = match_objects(look_of(before, 1.4), filled, 1.0)
+    assert (stays.kind == Kind.PERSISTED).all()
 
 
 def tile(pixels: NDArray[np.float32]) -> Tile:
