@@ -17,6 +17,7 @@ from models import boxes as ob
 from models.card import Card, find
 from models.codec import decode
 from models.detector import CLASSES, Detections, GsdRange
+from models.hulls import hull_ends
 from models.network import HALO, STRIDE, Ensemble, YardNet
 from pipeline.errors import ModelError
 
@@ -85,6 +86,8 @@ class Head:
         subtypes = maps[n + 6 :, i, j].argmax(axis=0) if self.card.subtypes else np.zeros(len(scores), np.int64)
         subtypes = np.where(index == CLASSES.index("railcar"), subtypes, 0)
         keep = ob.nms(boxes, scores, NMS_IOU, index)
+        hulls = keep[index[keep] == CLASSES.index("vessel")]
+        boxes[hulls] = hull_ends(pixels, boxes[hulls])
         return Detections.build(boxes[keep], scores[keep], index[keep], subtypes[keep])
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from models import boxes as ob
 from models.detector import CLASSES, Detections, Detector
 
-FLOOR = 0.5
-"""Of the shipped threshold: how weak a proposal may be and still fill a gap."""
+FLOOR = 0.8
+"""Of the shipped threshold: how weak a proposal may be and still fill a gap. Best F1 on 156 validation renders; at half the threshold a
+network sees a car in the gap where one left, and in the shadow before the first (precision 0.90 for 0.93, recall 0.95 for 0.95)."""
 ABREAST_M = 3.7
 """Least distance between the axes of cars side by side: track spacing of 4.5 m (METHOD 4.2) less a box error of 0.8 m."""
 ASIDE_M = 1.0

@@ -30,18 +30,18 @@ def test_the_shadow_beside_a_car_falls_and_a_car_on_the_next_track_stays() -> No
 
 
 def test_a_weak_car_counts_only_where_it_is_coupled_to_one_that_counts() -> None:
-    assert kept(body(0, 0, 0.9), body(15.1, 0, 0.25)) == [0.9, 0.25]
-    assert kept(body(0, 0, 0.9), body(19.0, 0, 0.25)) == [0.9]
-    assert kept(body(0, 0, 0.9), body(15.1, 0, 0.15)) == [0.9]
+    assert kept(body(0, 0, 0.9), body(15.1, 0, 0.35)) == [0.9, 0.35]
+    assert kept(body(0, 0, 0.9), body(19.0, 0, 0.35)) == [0.9]
+    assert kept(body(0, 0, 0.9), body(15.1, 0, 0.25)) == [0.9]
 
 
 def test_a_string_of_weak_cars_is_followed_from_its_sure_end() -> None:
-    assert len(kept(*[body(15.1 * k, 0, 0.9 if k == 4 else 0.3 - 0.01 * k) for k in range(5)])) == 5
-    assert kept(*[body(15.1 * k, 0, 0.3 - 0.01 * k) for k in range(5)]) == []
+    assert len(kept(*[body(15.1 * k, 0, 0.9 if k == 4 else 0.38 - 0.01 * k) for k in range(5)])) == 5
+    assert kept(*[body(15.1 * k, 0, 0.38 - 0.01 * k) for k in range(5)]) == []
 
 
 def test_a_weak_box_on_taken_ground_does_not_count() -> None:
-    assert kept(body(0, 0, 0.9), body(15.1, 0, 0.8), body(15.0, 2.5, 0.3)) == [0.9, 0.8]
+    assert kept(body(0, 0, 0.9), body(15.1, 0, 0.8), body(15.0, 2.5, 0.35)) == [0.9, 0.8]
 
 
 @pytest.mark.parametrize("cls", [0, 2])
