@@ -118,7 +118,8 @@ def loss_of(out: Tensor, heat: Tensor, box: Tensor, weight: Tensor, subtype: Ten
     logit, p = out[:, :c], torch.sigmoid(out[:, :c])
     soft = heat * care[:, None]
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logit, heat, reduction="none")
-    total = ((heat - p).abs() ** 2 * entropy * care[:, None]).sum() / soft.sum().clamp(min=1) * 8.0
+    # a batch without objects counts one for each example: its loss must not grow with its size
+    total = ((heat - p).abs() ** 2 * entropy * care[:, None]).sum() / soft.sum().clamp(min=len(heat)) * 8.0
     scale = torch.tensor(BOX_WEIGHTS, device=out.device)[None, :, None, None]
     error = (out[:, c : c + 6] - box).abs() * scale
     total = total + (error.sum(dim=1) * weight).sum() / weight.sum().clamp(min=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from models import boxes as ob
 from models.codec import decode
@@ -14,7 +15,7 @@ from models.recipe import Recipe
 from models.render.canvas import Canvas, Light
 from models.render.chip import Chip, with_labels
 from models.render.objects import CONTAINER_WIDTH, stack
-from models.train import Batches
+from models.train import Batches, loss_of
 
 SIDE = 160
 
@@ -39,6 +40,17 @@ def test_targets_follow_their_pixels_through_every_symmetry(recipe: Recipe, tmp_
         assert (ob.iou_matrix(_boxes_turned(chips[turned[0][0]], turned[0][1]), found).max(axis=1) > 0.95).all()
     assert set(np.unique(subtype.numpy())) > {-1}
     assert care.min() == 0.0  # bodies that the frame cuts are not asked for
+
+
+def test_the_loss_of_a_batch_without_objects_does_not_grow_with_it() -> None:
+    """Else one batch of empty chips weighs as hundreds of others."""
+    maps = torch.randn((2, 8, 20, 20), generator=torch.Generator().manual_seed(1))
+    empty = [torch.zeros((2, 2, 20, 20)), torch.zeros((2, 6, 20, 20)), torch.zeros((2, 20, 20)), torch.full((2, 20, 20), -1)]
+    targets = [*empty, torch.ones((2, 20, 20))]
+    small = loss_of(maps, *targets)
+    large = loss_of(maps.repeat(4, 1, 1, 1), *(t.repeat(4, *[1] * (t.ndim - 1)) for t in targets))
+    assert small > 0
+    assert torch.isclose(large, small)
 
 
 def test_a_stretched_chip_keeps_its_boxes_on_its_pixels() -> None:
