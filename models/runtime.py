@@ -19,6 +19,7 @@ from models.codec import decode
 from models.detector import CLASSES, Detections, GsdRange
 from models.hulls import hull_ends
 from models.network import HALO, STRIDE, Ensemble, YardNet
+from models.shade import SEEN, lit
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -80,14 +81,19 @@ class Head:
         maps = self._forward(pixels[None])[0]
         n = len(self.classes)
         heat = 1 / (1 + np.exp(-maps[:n]))
-        low = [(thresholds or {}).get(c, self.card.thresholds[c]) for c in self.classes]
-        boxes, scores, classes, (i, j) = decode(heat, maps[n : n + 6], np.array(low, np.float32))
+        low = np.array([(thresholds or {}).get(c, self.card.thresholds[c]) for c in self.classes], np.float32)
+        # a car may take the score of its shadow, so a car less sure than is asked for is looked at as well
+        asked = low * np.where(np.array(self.classes) == "railcar", SEEN, 1).astype(np.float32)
+        boxes, scores, classes, (i, j) = decode(heat, maps[n : n + 6], asked)
         index = np.array([CLASSES.index(c) for c in self.classes], np.uint8)[classes]
         subtypes = maps[n + 6 :, i, j].argmax(axis=0) if self.card.subtypes else np.zeros(len(scores), np.int64)
         subtypes = np.where(index == CLASSES.index("railcar"), subtypes, 0)
         keep = ob.nms(boxes, scores, NMS_IOU, index)
         hulls = keep[index[keep] == CLASSES.index("vessel")]
         boxes[hulls] = hull_ends(pixels, boxes[hulls])
+        cars = keep[index[keep] == CLASSES.index("railcar")]
+        stays, scores[cars] = lit(pixels, boxes[cars], scores[cars], self.gsd.working_m)
+        keep = np.setdiff1d(keep[scores[keep] >= low[classes[keep]]], cars[~stays])
         return Detections.build(boxes[keep], scores[keep], index[keep], subtypes[keep])
 
 
