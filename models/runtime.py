@@ -82,8 +82,9 @@ class Head:
         n = len(self.classes)
         heat = 1 / (1 + np.exp(-maps[:n]))
         low = np.array([(thresholds or {}).get(c, self.card.thresholds[c]) for c in self.classes], np.float32)
-        # a car may take the score of its shadow, so a car less sure than is asked for is looked at as well
-        asked = low * np.where(np.array(self.classes) == "railcar", SEEN, 1).astype(np.float32)
+        # a car may take the score of its shadow: those that may come to count by it are looked at as well
+        shipped = np.array([self.card.thresholds[c] * (SEEN if c == "railcar" else np.inf) for c in self.classes], np.float32)
+        asked = np.minimum(low, shipped)
         boxes, scores, classes, (i, j) = decode(heat, maps[n : n + 6], asked)
         index = np.array([CLASSES.index(c) for c in self.classes], np.uint8)[classes]
         subtypes = maps[n + 6 :, i, j].argmax(axis=0) if self.card.subtypes else np.zeros(len(scores), np.int64)
