@@ -27,10 +27,10 @@ F64 = NDArray[np.float64]
 
 POOR = 2 / 3
 """Share of the threshold below which an answer is one that might as well have been missed."""
-WEIGHTS = (2.77, -3.01, -0.87, -6.17)
+WEIGHTS = (2.67, -2.98, -0.76, -5.76)
 """Log-odds of a change for each threshold that the box is high, each that the answer is high, for ground that is covered, and for the
 share of objects shown only just; by logistic regression on rendered yards: `tests/bench/fit_evidence.py`."""
-BIAS = -3.94
+BIAS = -3.92
 """Log-odds with nothing of these, of the same fit."""
 COMMON = {"vessel": 2.6}
 """Log-odds to add where events are more common than in those yards, where they are one in five of the objects without a partner. Of
@@ -171,7 +171,7 @@ def chance_of_change(own: F64, answer: F64, covered: NDArray[np.bool_], missed: 
         common: log-odds to add, of `COMMON`.
 
     >>> chance_of_change(np.array([2.2, 2.2, 1.1]), np.array([0.0, 0.8, 0.0]), np.array([False, True, False]), 0.05).round(1).tolist()
-    [0.9, 0.2, 0.2]
+    [0.8, 0.2, 0.2]
     """
     odds = columns(own, answer, covered, missed) @ WEIGHTS + BIAS + common
     return np.asarray(1 / (1 + np.exp(-odds)), np.float64)
