@@ -163,6 +163,21 @@ def iou_matrix(a: F64, b: F64) -> F64:
     return out
 
 
+def relative(boxes: NDArray[np.float64], i: NDArray[np.int64], j: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+    """How boxes `j` lie to boxes `i`, pair by pair.
+
+    Returns:
+        (K,) angle between their axes, 0..pi/2; gap between their ends along `i`, negative where they lie beside each other; and
+        distance of the centre of `j` from the axis of `i`.
+    """
+    turn = np.abs((boxes[i, 4] - boxes[j, 4] + np.pi / 2) % np.pi - np.pi / 2)
+    axis = np.stack([np.cos(boxes[i, 4]), np.sin(boxes[i, 4])], axis=1)
+    delta = boxes[j, :2] - boxes[i, :2]
+    along = np.abs((delta * axis).sum(axis=1))
+    across = np.abs(axis[:, 0] * delta[:, 1] - axis[:, 1] * delta[:, 0])
+    return turn, along - (boxes[i, 2] + boxes[j, 2]) / 2, across
+
+
 def nms(boxes: F64, scores: NDArray[np.floating], threshold: float, groups: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
     """Indices kept by greedy suppression on oriented IoU, best first; equal scores go by (y, x).
 

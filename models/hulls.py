@@ -4,9 +4,10 @@ A network whose cells are four pixels wide tells the ends of a hull to three pix
 from one of 132. Deck and water, or deck and quay, differ on either side of an end over many pixels, so the break is known to about one.
 """
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from models.strips import strip
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -42,14 +43,12 @@ def _measured(pixels: F32, box: F64) -> F64:
     x, y, length, beam, angle = box
     reach, half = round(2 * float(np.clip(REACH * length, *REACH_PX))), round(length)  # samples lie half a pixel apart
     along = np.arange(-half - 2 * reach, half + 2 * reach + 1) / 2
-    across = np.linspace(-STRIP, STRIP, ROWS)[:, None] * beam
-    cos, sin = np.cos(angle), np.sin(angle)
-    at_x, at_y = (c.astype(np.float32) for c in (x + along * cos - across * sin - 0.5, y + along * sin + across * cos - 0.5))
-    strip = np.stack([cv2.remap(band, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for band in pixels]).mean(axis=1)
+    across = np.linspace(-STRIP, STRIP, ROWS) * beam
+    profile = np.stack([strip(band, box, along, across, extend=True) for band in pixels]).mean(axis=1)
     error = 2 * max(ERROR * length, ERROR_PX)
-    fore, aft = _break(strip, reach, error) / 2, _break(strip[:, ::-1], reach, error) / 2
+    fore, aft = _break(profile, reach, error) / 2, _break(profile[:, ::-1], reach, error) / 2
     ahead = (fore - aft) / 2
-    return np.array([x + ahead * cos, y + ahead * sin, max(half + 0.5 + fore + aft, beam), beam, angle])
+    return np.array([x + ahead * np.cos(angle), y + ahead * np.sin(angle), max(half + 0.5 + fore + aft, beam), beam, angle])
 
 
 def _break(profile: F32, reach: int, error: float) -> int:

@@ -4,11 +4,11 @@ Under a sun that casts hard shadows a network that never saw such ground boxes t
 the car. Its tone tells them apart, and a shadow is as good a sign of a body as the body: the lit one takes its score.
 """
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models import boxes as ob
+from models.strips import strip
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -46,12 +46,9 @@ def lit(pixels: F32, boxes: F64, scores: F32, gsd_m: float) -> tuple[NDArray[np.
     placed = boxes * (gsd_m, gsd_m, gsd_m, gsd_m, 1.0)
     reach = placed + np.array([0, 0, 0, 2 * ABREAST_M[1], 0])
     dark, bright = ob.candidate_pairs(reach, reach)
-    turn = np.abs((placed[dark, 4] - placed[bright, 4] + np.pi / 2) % np.pi - np.pi / 2)
-    x, y = (placed[bright, :2] - placed[dark, :2]).T
-    cos, sin = np.cos(placed[dark, 4]), np.sin(placed[dark, 4])
-    long, short = np.maximum(placed[dark, 2], placed[bright, 2]), np.minimum(placed[dark, 2], placed[bright, 2])
-    beside, across = (long + short) / 2 - np.abs(x * cos + y * sin), np.abs(y * cos - x * sin)
-    fits = (turn < ALIKE) & (beside > BESIDE * short) & (across > ABREAST_M[0]) & (across < ABREAST_M[1])
+    turn, apart, across = ob.relative(placed, dark, bright)
+    short = np.minimum(placed[dark, 2], placed[bright, 2])
+    fits = (turn < ALIKE) & (-apart > BESIDE * short) & (across > ABREAST_M[0]) & (across < ABREAST_M[1])
     fits &= scores[bright] >= SEEN * scores[dark]
     dark, bright = dark[fits], bright[fits]
     tones = {int(i): _tone(pixels, boxes[i]) for i in np.unique(np.r_[dark, bright])}
@@ -65,8 +62,4 @@ def lit(pixels: F32, boxes: F64, scores: F32, gsd_m: float) -> tuple[NDArray[np.
 def _tone(pixels: F32, box: F64) -> float:
     """Median brightness inside a body."""
     along, across = (np.linspace(-share, share, n) * side for share, n, side in zip((0.42, 0.35), SAMPLES, box[2:4], strict=True))
-    cos, sin = np.cos(box[4]), np.sin(box[4])
-    x = box[0] + along[None] * cos - across[:, None] * sin - 0.5
-    y = box[1] + along[None] * sin + across[:, None] * cos - 0.5
-    bands = [cv2.remap(band, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR) for band in pixels]
-    return float(np.median(np.mean(bands, axis=0)))
+    return float(np.median(np.mean([strip(band, box, along, across) for band in pixels], axis=0)))

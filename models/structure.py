@@ -89,12 +89,7 @@ def _relations(boxes: NDArray[np.float64]) -> tuple[list[NDArray[np.int64]], lis
     reach = boxes + np.array([0, 0, 2 * GAP_M[1], 2 * ABREAST_M, 0])
     i, j = ob.candidate_pairs(reach, reach)
     i, j = i[i != j], j[i != j]
-    turn = np.abs((boxes[i, 4] - boxes[j, 4] + np.pi / 2) % np.pi - np.pi / 2)
-    axis = np.stack([np.cos(boxes[i, 4]), np.sin(boxes[i, 4])], axis=1)
-    delta = boxes[j, :2] - boxes[i, :2]
-    along = np.abs((delta * axis).sum(axis=1))
-    across = np.abs(axis[:, 0] * delta[:, 1] - axis[:, 1] * delta[:, 0])
-    gap = along - (boxes[i, 2] + boxes[j, 2]) / 2
+    turn, gap, across = ob.relative(boxes, i, j)
     rival = (turn < SHADOWED) & (-gap > OVERLAP * np.minimum(boxes[i, 2], boxes[j, 2])) & (across < ABREAST_M)
     partner = (turn < ALIGNED) & (across < ASIDE_M) & (gap > GAP_M[0]) & (gap < GAP_M[1])
     return _by_box(i[rival], j[rival], len(boxes)), _by_box(i[partner], j[partner], len(boxes))

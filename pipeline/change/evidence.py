@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.strips import strip
 from pipeline.imagery.scene import Tile
 
 F32 = NDArray[np.float32]
@@ -154,10 +155,7 @@ def same_hull(looks: tuple[Structure, Structure], hulls: tuple[F64, F64], gsd_m:
 def _cut(image: F32 | NDArray[np.uint8], box: F64, margin: float, slack: tuple[int, int]) -> F32:
     """Pixels along and across a box, grown by a margin and by `slack` whole pixels along and across on each side."""
     columns, rows = (max(3, round(side + 2 * margin)) + 2 * more for side, more in zip(box[2:4], slack, strict=True))
-    x, y = np.meshgrid(np.arange(columns) - (columns - 1) / 2, np.arange(rows) - (rows - 1) / 2)
-    cos, sin = np.cos(box[4]), np.sin(box[4])
-    at_x, at_y = box[0] + x * cos - y * sin - 0.5, box[1] + x * sin + y * cos - 0.5
-    return np.asarray(cv2.remap(image, at_x.astype(np.float32), at_y.astype(np.float32), cv2.INTER_LINEAR), np.float32)
+    return strip(image, box, np.arange(columns) - (columns - 1) / 2, np.arange(rows) - (rows - 1) / 2)
 
 
 def chance_of_change(own: F64, answer: F64, covered: NDArray[np.bool_], missed: float, common: float = 0.0) -> F64:

@@ -1,17 +1,17 @@
 """The fate of objects: appeared, departed, moved, persisted, unobservable or uncertain. What could not be seen is never gone."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models import CLASSES, Detections
-from models import boxes as ob
+from models import CLASSES
 from pipeline.change import evidence, matching
 from pipeline.change.evidence import Structure
+from pipeline.change.look import Look
 from pipeline.change.records import Kind, ObjectChanges
-from pipeline.imagery.observed import REASONS, Observed, Unseen
+from pipeline.imagery.observed import REASONS, Unseen
 
 F64 = NDArray[np.float64]
 Row = tuple[Kind, int, int, float, int, str]
@@ -20,14 +20,10 @@ STAY_M = {"container": 1.2, "railcar": 2.5, "vessel": 12.0}
 """Within this distance an object has not moved: half a box width, a coupling's slack, a hull at its lines; detector jitter included."""
 MOVE_M = {"container": 0.0, "railcar": 60.0, "vessel": 150.0}
 """A move is told apart from a swap only within this: containers look alike, a string rolls along its track, a hull shifts berth."""
-EDGE_M = 2.0
-"""An object so near to ground that was not observed may be hidden by parallax or by the rim of a mask (its cells are 2 m)."""
 ROLL_FIRST = 0.6
 """Share of the staying gate within which a car has surely not rolled: less than a quarter of the shortest pitch, 10 m (METHOD 4.2)."""
 HINT_RATIO = 1.5
 """Lengths of weak boxes are worse than those of sure ones."""
-SURE = 3.0
-"""Thresholds high: as sure as a detector is of anything."""
 SHOWN, BLANK, TAKEN, MISSED = (
     "its structure is in both looks",
     "the other look is white and blank there",
@@ -36,65 +32,6 @@ SHOWN, BLANK, TAKEN, MISSED = (
 )
 FOLLOWED = "another hull of this length may have followed at its berth"
 HINTED = "seen more weakly in the other look"
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Objects of one look on the common grid.
-
-    Attributes:
-        boxes: (N, 5) float64 in common-grid pixels.
-        classes: (N,) uint8.
-        seen_by_other: (N,) uint8, `Unseen` code of the other look at the object's place.
-        strength: (N,) score as a multiple of the class's threshold; `SURE` where none is given.
-    """
-
-    boxes: F64
-    classes: NDArray[np.uint8]
-    seen_by_other: NDArray[np.uint8]
-    strength: F64 = field(default_factory=lambda: np.zeros(0))
-
-    def __post_init__(self) -> None:
-        if len(self.strength) != len(self.boxes):
-            object.__setattr__(self, "strength", np.full(len(self.boxes), SURE))
-
-
-def look(
-    detections: Detections,
-    to_common: F64,
-    scale: float,
-    other: Observed,
-    to_other: F64,
-    thresholds: Mapping[str, float] | None = None,
-    gsd_m: float = 1.0,
-) -> Look:
-    """Put the detections of a scene on the common grid.
-
-    Args:
-        detections: boxes in scene pixels.
-        to_common: (2, 3), scene pixels to common-grid pixels.
-        scale: common-grid pixels per scene pixel.
-        other: observation state of the other look.
-        to_other: (2, 3), common-grid pixels to scene pixels of the other look.
-        thresholds: score by class name from which a box counts; a class without one was labelled, not detected.
-        gsd_m: metres per scene pixel.
-    """
-    boxes = detections.boxes.copy()
-    boxes[:, :2] = boxes[:, :2] @ to_common[:, :2].T + to_common[:, 2]
-    boxes[:, 2:4] *= scale
-    boxes[:, 4] += np.arctan2(to_common[1, 0], to_common[0, 0])
-    boxes = ob.canonical(boxes)
-    grown = boxes + np.array([0, 0, 1, 1, 0]) * 2 * EDGE_M * scale / gsd_m
-    states = np.stack([other.seen_at(p @ to_other[:, :2].T + to_other[:, 2]) for p in _probes(grown)])
-    worst = np.where(states[0] != Unseen.OBSERVED, states[0], states.max(axis=0))
-    limits = np.array([max((thresholds or {}).get(name, 1 / SURE), 1e-6) for name in CLASSES])
-    return Look(boxes, detections.classes, worst.astype(np.uint8), detections.scores / limits[detections.classes])
-
-
-def _probes(boxes: F64) -> list[F64]:
-    """Centre, corners and middles of the sides: an object of which a part was hidden cannot be said to be gone."""
-    ring = ob.corners(boxes)
-    return [boxes[:, :2], *(ring[:, k] for k in range(4)), *((ring[:, k] + ring[:, k - 1]) / 2 for k in range(4))]
 
 
 def match_objects(
@@ -196,7 +133,8 @@ class _Match:
         firm = [i[chances[s][i] < evidence.CHANGED] for s, i in enumerate(lone)]
         pairs += self._stay(firm, gate)
         free = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
-        seen = [i[self._states(s)[i] == Unseen.OBSERVED] for s, i in enumerate(np.intersect1d(firm[s], free[s]) for s in (0, 1))]
+        both = [np.intersect1d(firm[s], free[s]) for s in (0, 1)]
+        seen = [i[self._states(s)[i] == Unseen.OBSERVED] for s, i in enumerate(both)]
         hinted = [self._hinted(s, seen[s]) for s in (0, 1)]
         loose = [np.setdiff1d(free[s], hinted[s]) for s in (0, 1)]
         moves = [(int(loose[0][i]), int(loose[1][j])) for i, j in self._moves(loose[0], loose[1])]
@@ -315,16 +253,19 @@ class _Match:
         taken = matching.covered(self.boxes[side][free], others) & (CLASSES[self.cls] != "vessel")
         rows = []
         for i, occupied in zip(free.tolist(), taken, strict=True):
-            at_place, beside = self._recurs(side, self.boxes[side][i], np.zeros(2))
             if self._blank(side, i):
                 rows.append(self._single(Kind.UNCERTAIN, side, i, BLANK))
             elif chances[i] >= evidence.CHANGED:
                 rows.append(self._single(Kind.APPEARED if side else Kind.DEPARTED, side, i))
-            elif at_place >= evidence.STILL_THERE and at_place - beside >= evidence.OWN:
+            elif self._shown(side, i):
                 rows.append(self._single(Kind.PERSISTED, side, i, SHOWN))
             else:
                 rows.append(self._single(Kind.UNCERTAIN, side, i, TAKEN if occupied else MISSED))
         return rows
+
+    def _shown(self, side: int, i: int) -> bool:
+        at_place, beside = self._recurs(side, self.boxes[side][i], np.zeros(2))
+        return at_place >= evidence.STILL_THERE and at_place - beside >= evidence.OWN
 
     def _blank(self, side: int, i: int) -> bool:
         box = self.boxes[side][i].copy()

@@ -20,7 +20,7 @@ from models import boxes as ob
 from models.detector import Flag
 from pipeline.activity.records import Estimate
 from pipeline.activity.zonal import ZoneChange
-from pipeline.change.objects import Look
+from pipeline.change.look import Look
 from pipeline.change.patches import Patch
 from pipeline.change.records import ChangeMap, Kind, ObjectChanges
 from pipeline.errors import StoreError

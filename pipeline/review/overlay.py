@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from models import CLASSES, Detections
 from models import boxes as ob
-from pipeline.change.objects import Look
+from pipeline.change.look import Look
 from pipeline.change.records import Kind, ObjectChanges
 from pipeline.imagery.observed import Observed, Unseen
 from pipeline.imagery.scene import Scene, Tile

@@ -13,7 +13,8 @@ from models import CLASSES, Detections
 from models.render.looks import LookChip, exchange, plan_yard, roll, see_yard
 from pipeline.change import evidence, matching
 from pipeline.change.evidence import Structure, recurs
-from pipeline.change.objects import HINTED, MISSED, TAKEN, Look, match_objects
+from pipeline.change.look import Look
+from pipeline.change.objects import HINTED, MISSED, TAKEN, match_objects
 from pipeline.change.pair import compare
 from pipeline.change.records import Kind
 from pipeline.config import ChangeSettings, SceneMetadata

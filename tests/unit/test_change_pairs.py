@@ -10,7 +10,8 @@ from models import Detections
 from models.render import render_chip
 from pipeline.change.difference import difference, normalise
 from pipeline.change.fit import robust_fit, sound
-from pipeline.change.objects import Look, counts, look, match_objects
+from pipeline.change.look import Look, look
+from pipeline.change.objects import counts, match_objects
 from pipeline.change.patches import patch_summary, patches
 from pipeline.change.records import ChangeMap, Kind
 from pipeline.change.register import IDENTITY, register, warp
