@@ -162,7 +162,7 @@ class Detector(Protocol):
 
     @property
     def name(self) -> str:
-        """Name and version, e.g. ``yard-3``."""
+        """Name and version, e.g. ``yard-4``."""
 
     @property
     def sha256(self) -> str:

@@ -19,7 +19,7 @@ from models.codec import decode
 from models.detector import CLASSES, Detections, GsdRange
 from models.hulls import hull_ends
 from models.network import HALO, STRIDE, Ensemble, YardNet
-from models.shade import SEEN, lit
+from models.shade import HINTED, lit
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Head:
         heat = 1 / (1 + np.exp(-maps[:n]))
         low = np.array([(thresholds or {}).get(c, self.card.thresholds[c]) for c in self.classes], np.float32)
         # a car may take the score of its shadow: those that may come to count by it are looked at as well
-        shipped = np.array([self.card.thresholds[c] * (SEEN if c == "railcar" else np.inf) for c in self.classes], np.float32)
+        shipped = np.array([self.card.thresholds[c] * (HINTED if c == "railcar" else np.inf) for c in self.classes], np.float32)
         asked = np.minimum(low, shipped)
         boxes, scores, classes, (i, j) = decode(heat, maps[n : n + 6], asked)
         index = np.array([CLASSES.index(c) for c in self.classes], np.uint8)[classes]

@@ -22,8 +22,11 @@ BESIDE = 0.5
 """Of the shorter one: how far they must lie beside each other."""
 DARKER = 0.5
 """Of the tone of what casts it: how bright a shadow is at most."""
-SEEN = 0.4
-"""Of the score on the shadow: how well the lit body must score by itself. Strips of ballast beside a dark car score less."""
+SEEN, HINTED = 0.4, 0.2
+"""Of the score on the shadow: how well the lit body must score by itself. Strips of ballast beside a dark car score less than the
+first; where the ground beyond the dark one is lit as well, it casts no shadow of its own, so that it is one: the second is enough."""
+BEYOND_M = 1.5
+"""From the edge of a shadow to the middle of the ground beyond it that is asked, a metre wide."""
 SAMPLES = (16, 5)
 """Along and across a body."""
 
@@ -31,8 +34,8 @@ SAMPLES = (16, 5)
 def lit(pixels: F32, boxes: F64, scores: F32, gsd_m: float) -> tuple[NDArray[np.bool_], F32]:
     """Tell bodies from their shadows.
 
-    On 156 validation renders, whose networks know shadows, F1 of cars is less by 0.001; of a network that never saw the Swiss yard,
-    on all of it, precision and recall are 0.73 and 0.73 instead of 0.56 and 0.57.
+    On validation renders, whose networks know shadows, F1 of cars is the same to 0.001; of networks that never saw the Swiss yard, on
+    all of it, precision and recall are 0.80 and 0.77 instead of 0.72 and 0.71 with `SEEN` alone.
 
     Args:
         pixels: (3, H, W) at the head's working GSD.
@@ -49,14 +52,27 @@ def lit(pixels: F32, boxes: F64, scores: F32, gsd_m: float) -> tuple[NDArray[np.
     turn, apart, across = ob.relative(placed, dark, bright)
     short = np.minimum(placed[dark, 2], placed[bright, 2])
     fits = (turn < ALIKE) & (-apart > BESIDE * short) & (across > ABREAST_M[0]) & (across < ABREAST_M[1])
-    fits &= scores[bright] >= SEEN * scores[dark]
+    fits &= scores[bright] >= HINTED * scores[dark]
     dark, bright = dark[fits], bright[fits]
     tones = {int(i): _tone(pixels, boxes[i]) for i in np.unique(np.r_[dark, bright])}
     cast = np.array([tones[int(d)] < DARKER * tones[int(b)] for d, b in zip(dark, bright, strict=True)], np.bool_)
+    for k in np.flatnonzero(cast & (scores[bright] < SEEN * scores[dark])):
+        cast[k] = tones[int(dark[k])] < DARKER * _tone(pixels, _beyond(boxes[dark[k]], boxes[bright[k]], gsd_m))
+    dark, bright = dark[cast], bright[cast]
     stays, told = np.ones(len(boxes), np.bool_), scores.copy()
-    stays[dark[cast]] = False
-    np.maximum.at(told, bright[cast], scores[dark[cast]])
+    stays[dark] = False
+    for shadow in np.unique(dark):  # what casts it stands on one side of it
+        bodies = bright[dark == shadow]
+        body = bodies[scores[bodies].argmax()]
+        told[body] = max(told[body], scores[shadow])
     return stays, told
+
+
+def _beyond(shadow: F64, body: F64, gsd_m: float) -> F64:
+    """The strip of ground on the far side of a shadow from its body."""
+    across = np.array([-np.sin(shadow[4]), np.cos(shadow[4])])
+    away = across * np.sign((shadow[:2] - body[:2]) @ across) * (shadow[3] / 2 + BEYOND_M / gsd_m)
+    return np.array([*(shadow[:2] + away), shadow[2], 1.0 / gsd_m, shadow[4]])
 
 
 def _tone(pixels: F32, box: F64) -> float:

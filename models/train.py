@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.card import find
 from models.codec import box_channels
@@ -28,6 +28,13 @@ log = logging.getLogger(__name__)
 
 BOX_WEIGHTS = (0.3, 0.3, 1.5, 1.5, 0.7, 0.7)
 """Of offset (cells), log size and double angle: one cell of offset, 20 % of size and 20 deg cost about the same."""
+
+GAMMA = (0.75, 2.2)
+"""Tone curves of products, against one that is stretched for a screen: from brightened shade to linear in radiance."""
+DARKEST = 0.04
+"""Mean of the darkest pictures: below it eight bits hold nothing."""
+STRETCHED, PERCENTILES = 0.3, (0.01, 0.985)
+"""Share of the pictures that are stretched until what lies outside these is black or white, as products for a screen often are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +96,27 @@ def _turn(drawn: dict[str, Tensor], how: Tensor) -> dict[str, Tensor]:
 
 
 def _tone(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Brightness from dark to bright products, gamma, colour cast, haze, panchromatic.
+    """Tone curve, brightness from dark to bright products, colour cast, haze, panchromatic.
 
-    The sensor of the renders has dimmed most of them already (`models.render.canvas.sense`): with this gain the median of a chip lies
-    between 0.08 and 0.75 in nine of ten; in products of ports and yards it lies between 0.07 and 0.5.
+    The sensor of the renders has dimmed most of them already (`models.render.canvas.sense`). Products are stretched for a screen or
+    linear in radiance: paints of the renders, which are those of a screen, then stand at their 2.2nd power.
     """
     size = len(pixels)
 
     def drawn(values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(pixels.device).reshape(size, -1, 1, 1)
 
-    x = pixels.float() / 255
-    gain = np.exp(rng.uniform(np.log(0.45), np.log(1.9), size))
-    out = x ** drawn(rng.uniform(0.75, 1.35, size)) * drawn(gain)
+    def between(low: float, high: float) -> NDArray[Any]:
+        return np.exp(rng.uniform(np.log(low), np.log(high), size))
+
+    out = (pixels.float() / 255) ** drawn(between(*GAMMA))
+    gain = drawn(between(0.45, 2.4))
+    out = out * torch.maximum(gain, DARKEST / out.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-3))
     out = out * drawn(1 + rng.normal(0, 0.06, (size, 3))) + drawn(rng.uniform(0, 0.1, size) * (rng.random(size) < 0.4))
     out = torch.where(drawn(rng.random(size) < 0.1) > 0, out.mean(dim=1, keepdim=True), out)
+    percentiles = torch.tensor(PERCENTILES, device=out.device)
+    low, high = torch.quantile(out[:, :, ::8, ::8].flatten(1), percentiles, dim=1).reshape(2, size, 1, 1, 1)
+    out = torch.where(drawn(rng.random(size) < STRETCHED) > 0, (out - low) / (high - low).clamp(min=0.02), out)
     return out.clamp(0, 1)
 
 
@@ -192,14 +205,17 @@ def _wound(step: int, steps: int) -> float:
 
 
 def _groups(net: YardNet, trunk_rate: float) -> list[dict[str, Any]]:
-    """Parameters and their share of the rate; a trunk whose share is 0 is left alone, with the statistics of its norms."""
-    trunk = net.trunk()
-    own = {id(p) for p in trunk.parameters()}
-    rest = {"params": [p for p in net.parameters() if id(p) not in own], "share": 1.0}
-    if trunk_rate > 0 and own:
-        return [rest, {"params": list(trunk.parameters()), "share": trunk_rate}]
-    trunk.requires_grad_(requires_grad=False).eval()
-    return [rest]
+    """Parameters and their share of the rate.
+
+    A trunk whose share is 0 is left alone, with the statistics of its norms; its stages at strides 2 and 4 always are: edges and
+    colours are the same everywhere, and most of the time would go to them.
+    """
+    left = net.trunk() if trunk_rate == 0 else nn.ModuleList([net.stem2, net.stem4] if net.kind == "lite" else [])
+    left.requires_grad_(requires_grad=False).eval()
+    trunk = [p for p in net.trunk().parameters() if p.requires_grad]
+    own = {id(p) for p in trunk}
+    rest = [p for p in net.parameters() if p.requires_grad and id(p) not in own]
+    return [{"params": rest, "share": 1.0}, *([{"params": trunk, "share": trunk_rate}] if trunk else [])]
 
 
 def _take_over(net: YardNet, recipe: Recipe, start: str | Path, member: int) -> None:

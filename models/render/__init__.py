@@ -21,6 +21,9 @@ DEMO_SEEDS = 10_000_000
 DEEP, DEEPER = 0.4, (0.05, 0.25)
 """Share of the chips whose shadows are deeper than those of `Light.draw`, and what those leave of the light: a sharp clear sky."""
 
+ASLANT, ASLANT_DEG = 0.3, (12.0, 30.0)
+"""Share of the chips seen more aslant than most by `Light.draw`, and how far off nadir, degrees: high stacks then show their sides."""
+
 KINDS: dict[str, Callable[[Canvas], None]] = {
     "rail_yard": scenes.rail_yard,
     "standing": looks.standing,
@@ -51,6 +54,8 @@ def render_chip(seed: int, kind: str, gsd_m: float, size_px: int, sensor_gsd_m: 
     light = Light.draw(rng)
     if rng.random() < DEEP:
         light = replace(light, depth=rng.uniform(*DEEPER))
+    if rng.random() < ASLANT:
+        light = replace(light, lean=light.lean / np.hypot(*light.lean) * np.tan(np.radians(rng.uniform(*ASLANT_DEG))))
     canvas = Canvas(size_px, gsd_m, rng, light)
     KINDS[kind](canvas)
     coarsen = max(1.0, (sensor_gsd_m or gsd_m) / gsd_m)

@@ -63,12 +63,13 @@ def box_terminal(c: Canvas) -> None:
     sides = [(edge, theta, out, -0.8 * c.extent_m, min(corner, 0.8 * c.extent_m))]
     if corner < c.extent_m:
         sides.append((edge + u * corner, theta - np.pi / 2, u, 0.0, 0.8 * c.extent_m))
+    taken = 0.15 if rng.random() < 0.3 else 0.75  # of the berths; booms over an idle one are no hull
     for start, heading, away, first, last in sides:
         along, s = axes(heading)[0], first
         while s < last - 60:
             long = float(np.exp(rng.uniform(np.log(60), np.log(390))))
             at = start + along * (s + long / 2)
-            if rng.random() < 0.75 and s + long < last:
+            if rng.random() < taken and s + long < last:
                 _alongside(c, at, long, heading, away)
             if rng.random() < 0.75:
                 _gantries(c, at, long, heading, away)

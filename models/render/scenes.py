@@ -86,15 +86,18 @@ def rail_yard(c: Canvas, *, cars: bool = True) -> None:
     if rng.random() < 0.6:
         verges(c, theta)
     spacing = rng.uniform(*TRACK_SPACING)
-    ballast = None if rng.random() < 0.3 else vary(rng, (tone, tone * 0.95, tone * 0.9), 0.15)
+    bed = tone * rng.uniform(0.55, 1.25)  # of the tracks, against what lies between them
+    ballast = None if rng.random() < 0.3 else vary(rng, (bed, bed * 0.95, bed * 0.9), 0.1)
     reach, offset = c.extent_m * 0.75, -c.extent_m * 0.75
     tracks = []
     while offset < reach:
         tracks.append(_curve(c, offset, theta, bend))
         offset += spacing + (rng.uniform(3, 14) if rng.random() < 0.12 else rng.normal(0, 0.15))
     sleepers = float(rng.uniform(0.2, 0.8)) if c.gsd_m < 0.45 and rng.random() < 0.6 else 0.0
+    strips(c, theta, int(rng.integers(0, 10)))
     for points in tracks:
         track(c, points, ballast, sleepers)
+    strips(c, theta, int(rng.integers(0, 5)))
     for _ in range(rng.integers(0, 3)):  # a switch or a diagonal track across the others
         track(
             c,
@@ -110,6 +113,17 @@ def rail_yard(c: Canvas, *, cars: bool = True) -> None:
             start = string(c, points, start, int(rng.integers(1, 14)), bool(rng.random() < 0.55)) + rng.uniform(3, 40)
     masts(c, theta)
     clutter(c, int(rng.integers(0, 14)))
+
+
+def strips(c: Canvas, theta: float, number: int) -> None:
+    """Ballast laid anew, oil, weeds, paths: along the tracks, as wide as a body and at times as long."""
+    rng = c.rng
+    for _ in range(number):
+        tone = rng.uniform(0.12, 0.7)
+        x, y = rng.uniform(0, c.extent_m, 2)
+        strip = rectangle(x, y, rng.uniform(5, 60), rng.uniform(1.2, 4.5), theta + rng.normal(0, 0.06))
+        colour = (tone, tone * rng.uniform(0.93, 1.02), tone * rng.uniform(0.8, 1.02))
+        c.fill(strip, colour, rng.uniform(0.3, 0.9), grain=rng.uniform(0.03, 0.15))
 
 
 def verges(c: Canvas, theta: float) -> None:

@@ -4,11 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.render.canvas import F64, Canvas, Colour, rectangle_at
-from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, VESSEL, car, lorry, shade, stack, vary, vessel
+from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, PALE, VESSEL, car, lorry, shade, stack, vary, vessel
 from models.render.scenes import ground
 
 STEEL: tuple[Colour, ...] = ((0.6, 0.28, 0.2), (0.8, 0.7, 0.2), (0.7, 0.7, 0.72), (0.2, 0.4, 0.6), (0.35, 0.36, 0.38))
 """Paints of cranes."""
+
+REEFERS = 0.15
+"""Share of the blocks with sockets: refrigerated boxes, white or nearly so, told apart by the lines between them."""
 
 
 def terminal(c: Canvas) -> None:
@@ -56,6 +59,8 @@ def _block(c: Canvas, origin: F64, theta: float, rows: int, bays: int, fill: flo
     u, v = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])
     pitch = 2.438 + rng.uniform(0.05, 0.4)
     top_tier = int(rng.integers(1, 6))
+    if rng.random() < REEFERS:
+        palette = np.array(PALE)
     one_colour = rng.random() < 0.25
     stacks, end = [], 0.0
     for _ in range(bays):

@@ -28,10 +28,10 @@ F64 = NDArray[np.float64]
 
 POOR = 2 / 3
 """Share of the threshold below which an answer is one that might as well have been missed."""
-WEIGHTS = (2.67, -2.98, -0.76, -5.76)
+WEIGHTS = (2.54, -2.36, -1.02, -5.44)
 """Log-odds of a change for each threshold that the box is high, each that the answer is high, for ground that is covered, and for the
 share of objects shown only just; by logistic regression on rendered yards: `tests/bench/fit_evidence.py`."""
-BIAS = -3.92
+BIAS = -4.09
 """Log-odds with nothing of these, of the same fit."""
 COMMON = {"vessel": 2.6}
 """Log-odds to add where events are more common than in those yards, where they are one in five of the objects without a partner. Of
@@ -39,9 +39,8 @@ hulls that stay two days three in four have left by the next look, 2.7 days on (
 that makes three in four of the hulls without a partner."""
 MOST_OWN, MOST_ANSWER = 3.0, 1.5
 """Thresholds high: more than this says no more."""
-CHANGED = 0.4
-"""Chance from which a change is reported. F1 is highest at half of itself (Lipton et al. 2014), 0.33 there; a little more costs 0.015
-of it and saves a quarter of the changes reported where nothing moved."""
+CHANGED = 0.33
+"""Chance from which a change is reported: half of the F1 that it gives on those yards, where F1 is highest (Lipton et al. 2014)."""
 STILL_THERE = 0.7
 """Correlation of the gradients inside an outline from which the same body stands there: half of its structure is explained."""
 OWN = 0.15

@@ -62,4 +62,4 @@ def test_fine_tuning_starts_from_a_head_of_the_same_classes(tmp_path: Path) -> N
     before, after = (load_file(p) for p in (find("hull-2")[0].weights, weights))
     assert all(torch.equal(before[f"nets.1.{k}"], after[k]) for k in after if "running" not in k and "tracked" not in k)
     with pytest.raises(ModelError, match="no head for vessel"):
-        train(recipe, tmp_path / "other", steps=1, start="yard-3")
+        train(recipe, tmp_path / "other", steps=1, start="yard-4")

@@ -60,7 +60,7 @@ def test_int8_that_disagrees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.filterwarnings("ignore")
 def test_int8_counts_as_fp32_does(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nncf", reason="the extra `int8` is not installed")
-    (exact,), (int8,) = models.load("yard-3", "torch"), models.load("yard-3", "openvino-int8")
+    (exact,), (int8,) = models.load("yard-4", "torch"), models.load("yard-4", "openvino-int8")
     assert capfd.readouterr().out == ""  # results go there
     for name, kind in (("railcar", "rail_yard"), ("container", "terminal")):
         pictures = [render_chip(5_003_000 + k, kind, 0.3, 384, gsd) for k, gsd in enumerate((0.3, 0.5, 0.8) * 3)]
