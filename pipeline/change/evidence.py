@@ -28,10 +28,10 @@ F64 = NDArray[np.float64]
 
 POOR = 2 / 3
 """Share of the threshold below which an answer is one that might as well have been missed."""
-WEIGHTS = (2.54, -2.36, -1.02, -5.44)
+WEIGHTS = (2.61, -2.40, -1.00, -6.27)
 """Log-odds of a change for each threshold that the box is high, each that the answer is high, for ground that is covered, and for the
 share of objects shown only just; by logistic regression on rendered yards: `tests/bench/fit_evidence.py`."""
-BIAS = -4.09
+BIAS = -3.88
 """Log-odds with nothing of these, of the same fit."""
 COMMON = {"vessel": 2.6}
 """Log-odds to add where events are more common than in those yards, where they are one in five of the objects without a partner. Of
