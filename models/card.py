@@ -88,7 +88,7 @@ def find_tracks() -> Card:
 
 
 def find(name_or_path: str | Path) -> tuple[Card, ...]:
-    """The cards of the detector heads behind a name: ``default`` is every shipped head.
+    """The cards of the detector heads behind a name: ``default`` is every shipped head, ``yard`` the one shipped of all ``yard-N``.
 
     Raises:
         ModelError: nothing of that name ships, or the file has no card.
@@ -101,7 +101,8 @@ def find(name_or_path: str | Path) -> tuple[Card, ...]:
         if not heads:
             raise ModelError(f"{WEIGHTS}: no weights are installed", "Train some with `make train`.")
         return tuple(heads.values())
-    if str(name_or_path) not in heads:
-        names = ", ".join(["default", *heads])
+    known = {name.rpartition("-")[0]: card for name, card in heads.items()} | heads
+    if str(name_or_path) not in known:
+        names = ", ".join(["default", *known])
         raise ModelError(f"model '{name_or_path}' is not known", f"Shipped are {names}; or give a .safetensors file.")
-    return (heads[str(name_or_path)],)
+    return (known[str(name_or_path)],)

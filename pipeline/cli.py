@@ -91,7 +91,7 @@ def detect(
     image: Annotated[Path, typer.Argument(help="GeoTIFF, COG, PNG or JPEG.")],
     out: Out,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel, when the image does not say.", min=0.01)] = None,
-    model: Annotated[str, typer.Option(help="Shipped name, or a .safetensors file with its card.")] = "default",
+    model: Annotated[str, typer.Option(help="Shipped name, as yard or hull, or a .safetensors file with its card.")] = "default",
     json: Json = False,
 ) -> None:
     """Find containers, railcars and vessels in one image: overlay.png, detections.geojson, detections.txt (DOTA form)."""
@@ -106,7 +106,7 @@ def compare(
     after: Annotated[Path, typer.Argument(help="The later look.")],
     out: Out,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel, when the images do not say.", min=0.01)] = None,
-    model: Annotated[str, typer.Option(help="Shipped name, or a .safetensors file with its card.")] = "default",
+    model: Annotated[str, typer.Option(help="Shipped name, as yard or hull, or a .safetensors file with its card.")] = "default",
     json: Json = False,
 ) -> None:
     """Say what came, went, moved and stayed between two looks, and what could not be seen."""
@@ -210,7 +210,7 @@ def train(
 @app.command()
 def evaluate(
     out: Out = Path("out/evaluate"),
-    model: Annotated[str, typer.Option(help="Shipped name, or a .safetensors file with its card.")] = "default",
+    model: Annotated[str, typer.Option(help="Shipped name, as yard or hull, or a .safetensors file with its card.")] = "default",
     imagery: Annotated[
         Path,
         typer.Option(help="Folder of the public test imagery; parts that are absent are skipped, with the reason."),

@@ -69,10 +69,11 @@ def box_terminal(c: Canvas) -> None:
         while s < last - 60:
             long = float(np.exp(rng.uniform(np.log(60), np.log(390))))
             at = start + along * (s + long / 2)
-            if rng.random() < taken and s + long < last:
+            busy = rng.random() < taken and s + long < last
+            if busy:
                 _alongside(c, at, long, heading, away)
             if rng.random() < 0.75:
-                _gantries(c, at, long, heading, away)
+                _gantries(c, at, long, heading, away, parked=not busy and rng.random() < 0.6)
             s += long + rng.uniform(8, 90)
     _anchored(c, edge, out)
     afloat_clutter(c)
@@ -170,12 +171,13 @@ def _alongside(c: Canvas, at: F64, long: float, theta: float, away: F64) -> None
         _hull(c, at + away * (off + long / 12.6 + ship / 10 + 2), ship, theta)
 
 
-def _gantries(c: Canvas, at: F64, long: float, theta: float, away: F64) -> None:
-    """Two to nine cranes abreast: portal on the quay, boom over the ship or raised, shadows of both."""
+def _gantries(c: Canvas, at: F64, long: float, theta: float, away: F64, *, parked: bool = False) -> None:
+    """Two to nine cranes abreast: portal on the quay, boom over the ship or raised, shadows of both; parked ones stand leg to leg."""
     rng = c.rng
     along, paint = axes(theta)[0], vary(rng, PAINTS[rng.integers(len(PAINTS))])
     number = int(rng.integers(2, 10))
-    for s in np.linspace(-0.45, 0.45, number) * long + rng.normal(0, 4, number):
+    gap = rng.uniform(22, 32) if parked else 0.9 * long / (number - 1)
+    for s in (np.arange(number) - (number - 1) / 2) * gap + rng.normal(0, 1.5 if parked else 4.0, number):
         base = at + along * s
         down, high = rng.random() < 0.7, rng.uniform(25, 45)
         reach, back = (rng.uniform(30, 65) if down else 8.0), rng.uniform(20, 50)

@@ -221,9 +221,14 @@ def _draw(c: Canvas, yard: Yard, look: np.random.Generator) -> list[int]:
 
 
 def standing(c: Canvas) -> None:
-    """A chip of a yard whose strings begin and end in sight, with cars missing: bare track between cars and beyond them."""
+    """A chip of a yard whose strings begin and end in sight, with cars missing: bare track between cars and beyond them.
+
+    In half of them single cars are gone as well: a place for one car in a string must not look like one.
+    """
     rng = c.rng
     yard = thinned(plan_yard(int(rng.integers(2**31)), c.extent_m + 2 * EDGE_M), rng)
+    gone = rng.uniform(0.1, 0.4) if rng.random() < 0.5 else 0.0
+    yard = replace(yard, bodies=tuple(b for b in yard.bodies if rng.random() >= gone))
     _draw(c, replace(yard, tracks=tuple(points - EDGE_M for points in yard.tracks)), rng)
 
 

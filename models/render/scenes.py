@@ -54,7 +54,7 @@ def track(c: Canvas, points: F64, ballast: Colour | None, sleepers: float) -> No
 
 
 def string(c: Canvas, points: F64, start: float, number: int, uniform: bool) -> float:
-    """A string of coupled cars along a track, from `start` metres on; returns where it ends."""
+    """A string of cars along a track, from `start` metres on, in a fifth of them with single cars gone; returns where it ends."""
     steps = np.cumsum(np.r_[0, np.hypot(*np.diff(points, axis=0).T)])
     names = list(CARS)
     weights = np.array([0.20, 0.20, 0.14, 0.18, 0.14, 0.08, 0.04, 0.02])
@@ -62,6 +62,7 @@ def string(c: Canvas, points: F64, start: float, number: int, uniform: bool) -> 
     length = c.rng.uniform(*CARS[kind][1])
     paint, loaded = CAR_PAINT[c.rng.integers(len(CAR_PAINT))], bool(c.rng.random() < 0.6)
     s = start
+    gone = float(c.rng.uniform(0.1, 0.5)) if c.rng.random() < 0.2 else 0.0
     for _ in range(number):
         if not uniform:
             kind = str(c.rng.choice(names, p=weights))
@@ -71,7 +72,7 @@ def string(c: Canvas, points: F64, start: float, number: int, uniform: bool) -> 
         x, y = np.interp(at, steps, points[:, 0]), np.interp(at, steps, points[:, 1])
         ahead = at + 2
         theta = np.arctan2(np.interp(ahead, steps, points[:, 1]) - y, np.interp(ahead, steps, points[:, 0]) - x)
-        if -25 < x < c.extent_m + 25 and -25 < y < c.extent_m + 25:
+        if c.rng.random() >= gone and -25 < x < c.extent_m + 25 and -25 < y < c.extent_m + 25:
             railcar(c, float(x), float(y), float(theta), kind, length, vary(c.rng, paint, 0.1), loaded)
         s += length + float(c.rng.triangular(COUPLING[0], 1.1, COUPLING[1]))
     return s

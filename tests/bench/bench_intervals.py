@@ -247,7 +247,7 @@ def main() -> None:
     if given.only in {None, "E2"}:
         rows += [r for seed in seeds["E2"] for r in measure_tracks(seed)]
     if given.only in {None, "E1"}:
-        heads = models.load("yard-4")
+        heads = models.load("yard")
         with tempfile.TemporaryDirectory() as folder:
             rows += [r for seed in seeds["E1"] for r in count_cars(seed, heads, Path(folder))]
     if given.only in {None, "E4"}:

@@ -199,7 +199,7 @@ def run(first: int, number: int, model: str) -> dict[tuple[str, str], Tally]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=8)
-    parser.add_argument("--model", default="yard-4")
+    parser.add_argument("--model", default="yard")
     parser.add_argument("--first", type=int, default=FIRST)
     options = parser.parse_args()
     table = run(options.first, options.pairs, options.model)

@@ -2,7 +2,7 @@
 # (a benchmark prints)
 """Runtimes of one head beside each other: speed as a ratio in one run, and how far counts and AP are from those of torch in fp32.
 
-Run: ``python tests/bench/bench_runtime.py [--model yard-4] [--chips N] [--rounds N]``. Runtimes that are not installed are named and
+Run: ``python tests/bench/bench_runtime.py [--model yard] [--chips N] [--rounds N]``. Runtimes that are not installed are named and
 left out. Rounds are interleaved and the ratio is the median over rounds, so that a busy machine slows all alike. Seeds from 4 982 000
 on: they neither train, nor calibrate int8, nor judge.
 """
@@ -78,7 +78,7 @@ def agreement(heads_: dict[str, Detector], number: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="yard-4")
+    parser.add_argument("--model", default="yard")
     parser.add_argument("--chips", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=7)
     asked = parser.parse_args()

@@ -108,7 +108,7 @@ def report(told: list[tuple[str, F64, NDArray[np.bool_], int]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=16)
-    parser.add_argument("--model", default="yard-4")
+    parser.add_argument("--model", default="yard")
     parser.add_argument("--first", type=int, default=FIRST)
     options = parser.parse_args()
     report(list(gather(options.first, options.pairs, options.model)))

@@ -22,7 +22,7 @@ LABELS = Path(__file__).resolve().parents[2] / "fixtures" / "labels"
 
 @pytest.fixture(scope="module")
 def head() -> models.Detector:
-    (found,) = models.load("yard-4", "torch")
+    (found,) = models.load("yard", "torch")
     return found
 
 

@@ -18,7 +18,7 @@ from pipeline.errors import ModelError
 
 @pytest.mark.slow
 def test_a_head_that_counts_otherwise_is_told_from_its_twin() -> None:
-    (head,), (card,) = models.load("hull-2", "torch"), find("hull-2")
+    (head,), (card,) = models.load("hull", "torch"), find("hull")
     assert isinstance(head, Head)
     assert quantise.disagreement(head, head, card) == {"vessel": 0.0}
     meek = Head(card, lambda x: head._forward(x) - np.float32(1.0), "torch")  # logits: half as sure
@@ -26,7 +26,7 @@ def test_a_head_that_counts_otherwise_is_told_from_its_twin() -> None:
 
 
 def test_calibration_and_check_are_apart_and_judge_nothing() -> None:
-    (card,) = find("hull-2")
+    (card,) = find("hull")
     used = [
         {chip.pixels.tobytes() for _, _, chip in quantise.chips(card, s)} for s in (quantise.CALIBRATION_SEEDS, quantise.CHECK_SEEDS)
     ]
@@ -44,7 +44,7 @@ def test_int8_is_never_chosen_unasked(flags: set[str], monkeypatch: pytest.Monke
 def test_without_nncf_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(ModelError, match=r"yardwatch\[int8\]"):
-        quantise.quantise(None, find("hull-2")[0])
+        quantise.quantise(None, find("hull")[0])
 
 
 @pytest.mark.slow
@@ -53,14 +53,14 @@ def test_int8_that_disagrees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     pytest.importorskip("openvino", reason="the extra `fast` is not installed")
     monkeypatch.setattr(quantise, "quantise", lambda _, card: runtime._graph(YardNet(len(card.classes), card.subtypes).eval()))
     with pytest.raises(ModelError, match="differ from fp32 by vessel 100"):
-        models.load("hull-2", "openvino-int8")
+        models.load("hull", "openvino-int8")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_int8_counts_as_fp32_does(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nncf", reason="the extra `int8` is not installed")
-    (exact,), (int8,) = models.load("yard-4", "torch"), models.load("yard-4", "openvino-int8")
+    (exact,), (int8,) = models.load("yard", "torch"), models.load("yard", "openvino-int8")
     assert capfd.readouterr().out == ""  # results go there
     for name, kind in (("railcar", "rail_yard"), ("container", "terminal")):
         pictures = [render_chip(5_003_000 + k, kind, 0.3, 384, gsd) for k, gsd in enumerate((0.3, 0.5, 0.8) * 3)]

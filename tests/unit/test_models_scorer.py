@@ -75,7 +75,7 @@ def test_overlap_of_two_boxes() -> None:
 
 
 def test_scores_of_the_shipped_detector() -> None:
-    (head,) = models.load("yard-4", "torch")
+    (head,) = models.load("yard", "torch")
     found, truth = [], []
     for seed in (5_000_100, 5_000_101):
         chip = render_chip(seed, "rail_yard", 0.3, 320)
