@@ -55,7 +55,7 @@ def unroll(pixels: F32, valid: NDArray[np.bool_], line: F64, gsd_m: float) -> Un
         gsd_m: metres per pixel.
     """
     steps = np.r_[0.0, np.cumsum(np.hypot(*np.diff(line, axis=0).T))] * gsd_m
-    at = np.arange(STEP_M / 2, steps[-1], STEP_M)
+    at = np.arange(STEP_M / 2, max(steps[-1], STEP_M), STEP_M)  # one at least
     centre = np.stack([np.interp(at, steps, line[:, k]) for k in (0, 1)], axis=1)
     ahead = np.stack([np.interp(at + 2, steps, line[:, k]) - np.interp(at - 2, steps, line[:, k]) for k in (0, 1)], axis=1)
     ahead /= np.maximum(np.hypot(*ahead.T), 1e-9)[:, None]

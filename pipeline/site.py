@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from shapely import is_valid_reason
+from shapely import get_parts, is_valid_reason
 from shapely.errors import ShapelyError
-from shapely.geometry import shape
+from shapely.geometry import MultiLineString, shape
 from shapely.geometry.base import BaseGeometry
 
 PIXEL_CRS = "pixel"
@@ -61,8 +61,9 @@ def _polygon(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lines(value: dict[str, Any]) -> dict[str, Any]:
-    if _shape(value).geom_type not in {"LineString", "MultiLineString"}:
-        raise ValueError("centre_lines must be a LineString or a MultiLineString")
+    lines = _shape(value)
+    if lines.geom_type not in {"LineString", "MultiLineString"} or lines.is_empty:
+        raise ValueError("centre_lines must be a LineString or a MultiLineString that is not empty")
     return value
 
 
@@ -106,6 +107,14 @@ class Zone(Strict):
     def shape(self) -> BaseGeometry:
         """The outline in the site's CRS."""
         return shape(self.geometry)
+
+    @property
+    def lines(self) -> BaseGeometry | None:
+        """Its centre lines in the site's CRS, cut at the outline: zones may share one file of lines, and each has its own cars."""
+        if self.centre_lines is None:
+            return None
+        cut = shape(self.centre_lines).intersection(self.shape)
+        return MultiLineString([piece for piece in get_parts(cut) if piece.geom_type == "LineString" and not piece.is_empty])
 
     @property
     def key(self) -> str:
@@ -169,6 +178,8 @@ class Site(Strict):
             seen.add(zone.key)
             if not aoi.buffer(tolerance).covers(zone.shape):
                 raise ValueError(f"zone '{zone.id}' reaches outside the AOI; move it inside or enlarge the AOI")
+            if zone.lines is not None and zone.lines.is_empty:
+                raise ValueError(f"zone '{zone.id}': its centre_lines lie outside its outline; give both in {self.crs} coordinates")
         for a in self.zones:
             for b in self.zones:
                 if a.id == b.id and a.version < b.version and _overlap(a, b):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely import contains_xy
 from shapely.geometry.base import BaseGeometry
 
-from models import Detections
+from models import CLASSES, Detections
 from models.calibration import Calibration
 from models.occupancy import STEP_M
 from pipeline.activity.counted import calibration_for, corrected_count
@@ -64,6 +64,7 @@ class LookView:
             that are `measured_as_pile` (E4).
         observed: what of the ground the scene shows; needed only where several scenes make one look.
         sun_deg: height of the sun, degrees; None where it is not declared.
+        sought: classes that a head looked for; of the others nothing found says nothing (law 1).
     """
 
     site: str
@@ -77,6 +78,7 @@ class LookView:
     piles: Mapping[str, PileLook | str | None] = field(default_factory=dict)
     observed: Observed | None = None
     sun_deg: float | None = None
+    sought: frozenset[str] = frozenset(CLASSES)
 
 
 def in_zone(detections: Detections, outline: BaseGeometry) -> NDArray[np.bool_]:
@@ -99,20 +101,18 @@ def estimate_zones(look: LookView, zones: Sequence[Zone], calibration: Sequence[
     """
     out: list[Estimate] = []
     for zone in zones:
-        inside = look.detections.take(in_zone(look.detections, look.outlines[zone.key]))
         for cls in zone.classes:
-            out += _estimate(look, zone, cls, inside, calibration)
+            out += estimate_class(look, zone, cls, calibration)
         if zone.key in look.piles:
-            out.append(_by_pile(look, zone))
+            out.append(estimate_pile(look, zone))
     return out
 
 
-def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibration: Sequence[Calibration]) -> list[Estimate]:
+def estimate_class(look: LookView, zone: Zone, cls: str, calibration: Sequence[Calibration]) -> list[Estimate]:
+    """One class of one zone, as in `estimate_zones`."""
     share, hidden = look.exposure[zone.key]
-    estimator, refusal = choose_estimator(cls, look.gsd_m)
+    estimator, refusal = estimator_of(look, zone, cls)
     tracks = look.tracks.get(zone.key, ()) if estimator == "E2" else ()
-    if estimator == "E2" and not refusal and not tracks:
-        refusal = f"at {look.gsd_m:.2g} m cars are measured along track centre lines, and zone '{zone.id}' has none"
     share = min(share, seen_share(tracks)) if tracks else share
     if not refusal and share < NO_VALUE_BELOW:
         refusal = hidden or f"only {100 * share:.0f} % of the zone could be seen"
@@ -122,7 +122,7 @@ def _estimate(look: LookView, zone: Zone, cls: str, inside: Detections, calibrat
     seen = replace(blank, value=0.0, low=0.0, high=0.0, not_observed="")
     if estimator == "E2":
         return _by_length(seen, tracks, zone, look.sun_deg)
-    of_class = inside.of(cls)
+    of_class = look.detections.take(in_zone(look.detections, look.outlines[zone.key])).of(cls)
     rates, note = calibration_for(calibration, cls, look.gsd_m, look.sun_deg)
     value, low, high = corrected_count(len(of_class), rates, float(of_class.scores.mean()) if len(of_class) else None)
     return [replace(seen, value=value, low=low, high=high, raw=len(of_class), note=note)]
@@ -146,6 +146,16 @@ def _blank(look: LookView, zone: Zone, cls: str, share: float, estimator: str, r
         scene_ids=look.scene_ids,
         gsd_m=look.gsd_m,
     )
+
+
+def estimator_of(look: LookView, zone: Zone, cls: str) -> tuple[str, str]:
+    """`choose_estimator` for a class of a zone on a look, which may also lack what the estimator works on."""
+    estimator, refusal = choose_estimator(cls, look.gsd_m)
+    if not refusal and estimator == "E2" and not look.tracks.get(zone.key):
+        refusal = f"at {look.gsd_m:.2g} m cars are measured along track centre lines, and zone '{zone.id}' has none"
+    if not refusal and estimator != "E2" and cls not in look.sought:
+        refusal = f"no head of the model looks for {cls}s at {look.gsd_m:.2g} m per pixel"
+    return estimator, refusal
 
 
 def choose_estimator(cls: str, gsd_m: float) -> tuple[str, str]:
@@ -172,7 +182,7 @@ def measured_as_pile(zone: Zone, gsd_m: float) -> bool:
     return zone.kind in PILE_KINDS and "container" in zone.classes and COUNT_GSD_M < gsd_m <= PILE_GSD_M
 
 
-def _by_pile(look: LookView, zone: Zone) -> Estimate:
+def estimate_pile(look: LookView, zone: Zone) -> Estimate:
     """E4: twenty-foot units of the largest pile; a zone where nothing stands out holds less than the smallest pile."""
     pile, (share, _) = look.piles[zone.key], look.exposure[zone.key]
     blank = replace(_blank(look, zone, "pile_teu", share, "E4", pile if isinstance(pile, str) else ""), unit="TEU")

@@ -112,12 +112,12 @@ def _rise(estimate: Estimate, ledger: Ledger, predictive: Predictive, settings: 
 
 
 def _test(estimate: Estimate, predictive: Predictive) -> tuple[float, bool]:
-    """One-sided p on the side where the count lies, and whether that is the upper side."""
+    """One-sided p on the side where the count lies, and whether that is the upper side; "at least" so many are never too few."""
     assert estimate.value is not None
     low, high = estimate.low, estimate.high
     count = Count(estimate.value, estimate.value if low is None else low, estimate.value if high is None else high)
     surge, drop = predictive.surge_p(count, estimate.exposure), predictive.drop_p(count, estimate.exposure)
-    return (surge, True) if surge <= drop else (drop, False)
+    return (surge, True) if surge <= drop or estimate.lower_bound else (drop, False)
 
 
 def _high_before(estimate: Estimate, ledger: Ledger, settings: ActivitySettings) -> int:

@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from models import Detections
 from models import boxes as ob
 from models.calibration import Calibration
-from pipeline.activity.estimate import LookView, estimate_zones, in_zone
+from pipeline.activity.estimate import INTERVAL_ONLY_BELOW, LookView, estimate_class, estimate_pile, estimator_of, in_zone
 from pipeline.activity.occupied import union
 from pipeline.activity.records import Estimate
 from pipeline.imagery.observed import Unseen
@@ -32,8 +32,9 @@ _SAMPLES = 2000  # points of a zone at which coverage is asked for: +-1 % at 90 
 def estimate_look(views: Sequence[LookView], zones: Sequence[Zone], calibration: Sequence[Calibration]) -> list[Estimate]:
     """Estimates of a look that one or more scenes make.
 
-    The scene that saw most of a zone comes first, the finer one where two saw as much; what it did not see is taken from the
-    next. A zone that no scene's frame holds gets no estimate.
+    Of each class in each zone: scenes that are counted alike make one view (a coarse scene takes nothing from a fine count), and
+    the finest estimator speaks whose scenes saw half of the zone, else the one whose scenes saw most. A zone that no scene's frame
+    holds gets no estimate.
 
     Args:
         views: the scenes of the look, each with `observed` when there are several.
@@ -43,13 +44,33 @@ def estimate_look(views: Sequence[LookView], zones: Sequence[Zone], calibration:
     out: list[Estimate] = []
     for zone in zones:
         holding = [v for v in views if zone.key in v.outlines]
-        if holding:
-            out += estimate_zones(merge_zone(holding, zone.key), [zone], calibration)
+        for cls in zone.classes if holding else ():
+            out += estimate_class(_counted_alike(holding, zone, cls), zone, cls, calibration)
+        piled = [v for v in holding if zone.key in v.piles]
+        if piled:
+            out.append(estimate_pile(max(piled, key=lambda v: v.exposure[zone.key][0]), zone))
     return out
 
 
+def _counted_alike(views: Sequence[LookView], zone: Zone, cls: str) -> LookView:
+    """The view that speaks for a class of a zone; where none can be counted, that of all scenes, which says why."""
+    alike: dict[str, list[LookView]] = {}
+    for view in views:
+        estimator, refusal = estimator_of(view, zone, cls)
+        if not refusal:
+            alike.setdefault(estimator, []).append(view)
+    merged = [merge_zone(alike[name], zone.key) for name in sorted(alike)]  # METHOD 5 numbers finer ones lower: E1 E2, E5 E6
+    if not merged:
+        return merge_zone(views, zone.key)
+    enough = [v for v in merged if v.exposure[zone.key][0] >= INTERVAL_ONLY_BELOW]
+    return enough[0] if enough else max(merged, key=lambda v: v.exposure[zone.key][0])
+
+
 def merge_zone(views: Sequence[LookView], key: str) -> LookView:
-    """One view of a zone from several, in the pixels of the one that saw most of it."""
+    """One view of a zone from several, in the pixels of the one that saw most of it, the finer one where two saw as much.
+
+    What it did not see is taken from the next.
+    """
     first, *others = sorted(views, key=lambda v: (-v.exposure[key][0], v.gsd_m, v.scene_ids))
     others = [v for v in others if v.exposure[key][0] > 0]
     if first.exposure[key][0] >= 1 or not others or first.observed is None:

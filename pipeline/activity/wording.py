@@ -58,6 +58,15 @@ def guard(text: str | Iterable[str]) -> None:
                 raise ValueError(f"a count can name no cause and no contents: {sentence!r}")
 
 
+def quoted(estimate: Estimate) -> str:
+    """The number alone, as tables and labels give it: ``9``, ``at least 73``, ``3 to 12`` where the point must not be quoted."""
+    if estimate.value is None:
+        return "not observed"
+    if estimate.interval_only and estimate.low is not None and estimate.high is not None:
+        return f"{_number(estimate.low)} to {_number(estimate.high)}"
+    return ("at least " if estimate.lower_bound else "") + _number(estimate.value)
+
+
 def amount(estimate: Estimate) -> str:
     """``at least 73 railcars``, ``340 m of occupied track``."""
     if estimate.value is None:

@@ -102,7 +102,7 @@ def _common_ranges(before: Tile, after: Tile, valid: Bool) -> F32:
 
 def _features(before: Tile, after: Tile, valid: Bool, rows: slice, columns: slice, sigma: float, ranges: F32) -> tuple[F32, F32]:
     """(C, h, w) smoothed band differences and (h, w) texture of a block; masked pixels do not leak into their neighbours."""
-    halo = int(np.ceil(3 * sigma)) + 2
+    halo = int(np.ceil(4 * sigma)) + 3  # OpenCV cuts a Gaussian of floats at 4 sigma; a Sobel and an erosion come before it
     top, left = max(0, rows.start - halo), max(0, columns.start - halo)
     cut = np.s_[top : rows.stop + halo, left : columns.stop + halo]
     inner = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
@@ -135,7 +135,7 @@ def _lengths(differences: F32, texture: F32, null: _Null) -> F32:
 
 
 def _fit_null(before: Tile, after: Tile, valid: Bool, sigma: float, ranges: F32) -> _Null | None:
-    """Fit the null to a sample of at most 64 patches spread over the pair; None without enough common pixels."""
+    """Fit the null to a sample of at most 256 patches spread over the pair; None without enough common pixels."""
     bands = 1 if all(np.array_equal(t.pixels[0, ::7, ::7], t.pixels[1, ::7, ::7]) for t in (before, after)) else 3
     side, (height, width) = 128, valid.shape
     step = max(1, int(np.sqrt(-(-height // side) * -(-width // side) / 64)))

@@ -62,7 +62,8 @@ def look(
     boxes = detections.boxes.copy()
     boxes[:, :2] = boxes[:, :2] @ to_common[:, :2].T + to_common[:, 2]
     boxes[:, 2:4] *= scale
-    boxes[:, 4] += np.arctan2(to_common[1, 0], to_common[0, 0])
+    turns = np.sign(np.linalg.det(to_common[:, :2]))  # a grid that runs south to north is a mirror image
+    boxes[:, 4] = turns * boxes[:, 4] + np.arctan2(to_common[1, 0], to_common[0, 0])
     boxes = ob.canonical(boxes)
     grown = boxes + np.array([0, 0, 1, 1, 0]) * 2 * EDGE_M * scale / gsd_m
     states = np.stack([other.seen_at(p @ to_other[:, :2].T + to_other[:, 2]) for p in _probes(grown)])

@@ -1,17 +1,27 @@
-"""Which object of one look may be which of the other: gates, optimal assignment, the common lean of a look, rolls along a track."""
+"""Which object of one look may be which of the other: gates, optimal assignment, the common lean of a look, rolls along a track.
+
+Work and memory grow with the pairs inside the gates, not with objects times objects: a terminal holds ten thousand boxes.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from models import boxes as ob
 
 F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 Pairs = list[tuple[int, int]]
 
 SIZE_RATIO = 1.25
 """Lengths that differ more belong to different objects."""
 TURN = np.radians(25.0)
+"""Headings that differ more belong to different objects; ours, between the error of a box, a few degrees, and a right angle."""
+ALONG = 0.6
+"""Weight of a metre along a body against one across it."""
 ROLL_TOLERANCE_M = 2.0
 """Cars of one string roll by the same distance, to half a coupling."""
 TRACK_M = 2.2
@@ -32,28 +42,52 @@ COVERED = 0.5
 
 def stay(b: F64, a: F64, gate_px: float, size_ratio: float = SIZE_RATIO) -> Pairs:
     """Optimal pairs that have not moved; along the body the gate is wider, since its ends are harder to place than its sides."""
-    along, across = offsets(b, a)
-    return assign(np.hypot(along * 0.6, across), alike(b, a, size_ratio=size_ratio), gate_px)
+    i, j = near(b, a, gate_px / ALONG)
+    along, across = offsets(b[i], a[j])
+    cost = np.hypot(along * ALONG, across)
+    may = alike(b[i], a[j], size_ratio=size_ratio) & (cost <= gate_px)
+    return assign(i[may], j[may], cost[may])
+
+
+def near(b: F64, a: F64, reach_px: float) -> tuple[I64, I64]:
+    """Indices (i, j) of every pair whose centres lie within reach, sorted by (i, j)."""
+    if len(b) == 0 or len(a) == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    found = KDTree(b[:, :2]).sparse_distance_matrix(KDTree(a[:, :2]), reach_px, output_type="ndarray")
+    order = np.lexsort((found["j"], found["i"]))
+    return found["i"][order].astype(np.int64), found["j"][order].astype(np.int64)
 
 
 def offsets(b: F64, a: F64) -> tuple[F64, F64]:
-    """(N, M) signed offsets of each after box from each before box, along and across the before box."""
-    delta = a[None, :, :2] - b[:, None, :2]
-    cos, sin = np.cos(b[:, 4])[:, None], np.sin(b[:, 4])[:, None]
-    return delta[..., 0] * cos + delta[..., 1] * sin, delta[..., 1] * cos - delta[..., 0] * sin
+    """(K,) signed offsets of each after box from its before box, along and across the before box."""
+    delta = a[:, :2] - b[:, :2]
+    cos, sin = np.cos(b[:, 4]), np.sin(b[:, 4])
+    return delta[:, 0] * cos + delta[:, 1] * sin, delta[:, 1] * cos - delta[:, 0] * sin
 
 
-def assign(cost: F64, possible: NDArray[np.bool_], gate_px: float) -> Pairs:
-    """Optimal one-to-one pairs among those that are possible and within the gate."""
-    allowed = possible & (cost <= gate_px)
-    i, j = linear_sum_assignment(np.where(allowed, cost, 1e6))
-    return [(int(p), int(q)) for p, q in zip(i, j, strict=True) if allowed[p, q]]
+def assign(i: I64, j: I64, cost: F64) -> Pairs:
+    """Optimal one-to-one pairs among candidates (K,): as many as can be, and of those the nearest; group by connected group."""
+    if len(i) == 0:
+        return []
+    left, right = int(i.max()) + 1, int(j.max()) + 1
+    edges = coo_matrix((np.ones(len(i)), (i, left + j)), shape=(left + right, left + right))
+    group = connected_components(edges, directed=False)[1][i]
+    order = np.argsort(group, kind="stable")
+    chosen: Pairs = []
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        rows, row = np.unique(i[members], return_inverse=True)
+        columns, column = np.unique(j[members], return_inverse=True)
+        table = np.full((len(rows), len(columns)), 1e6)
+        table[row, column] = cost[members]
+        p, q = linear_sum_assignment(table)
+        chosen += [(int(rows[r]), int(columns[c])) for r, c in zip(p, q, strict=True) if table[r, c] < 1e6]
+    return sorted(chosen)
 
 
 def alike(b: F64, a: F64, turn_gate: float = TURN, size_ratio: float = SIZE_RATIO) -> NDArray[np.bool_]:
-    """(N, M) whether lengths and headings agree well enough to be one object."""
-    ratio = np.maximum(b[:, None, 2], a[None, :, 2]) / np.minimum(b[:, None, 2], a[None, :, 2])
-    turn = np.abs((a[None, :, 4] - b[:, None, 4] + np.pi / 2) % np.pi - np.pi / 2)
+    """(K,) whether lengths and headings agree well enough to be one object."""
+    ratio = np.maximum(b[:, 2], a[:, 2]) / np.minimum(b[:, 2], a[:, 2])
+    turn = np.abs((a[:, 4] - b[:, 4] + np.pi / 2) % np.pi - np.pi / 2)
     return np.asarray((ratio < size_ratio) & (turn < turn_gate))
 
 
@@ -68,9 +102,8 @@ def lean(b: F64, a: F64, reach_px: float, gsd_m: float) -> F64 | None:
     """
     if min(len(b), len(a)) < MIN_LEAN or reach_px <= 0:
         return None
-    delta = a[None, :, :2] - b[:, None, :2]
-    near = alike(b, a) & (np.hypot(delta[..., 0], delta[..., 1]) <= reach_px)
-    votes = delta[near]
+    i, j = near(b, a, reach_px)
+    votes = (a[j, :2] - b[i, :2])[alike(b[i], a[j])]
     if len(votes) < MIN_LEAN:
         return None
     votes = votes[:: max(1, len(votes) // 2000)]
@@ -95,12 +128,18 @@ def aside(b: F64, a: F64, reach_px: float, gsd_m: float) -> bool:
     """
     if min(len(b), len(a)) < MIN_LEAN:
         return False
-    along, across = offsets(b, a)
-    votes = across[alike(b, a) & (np.abs(along) * gsd_m <= ROLL_TOLERANCE_M)] * gsd_m
+    i, j = near(b, a, np.hypot(ROLL_TOLERANCE_M, max(ASIDE_M, reach_px * gsd_m)) / gsd_m)
+    along, across = offsets(b[i], a[j])
+    votes = across[alike(b[i], a[j]) & (np.abs(along) * gsd_m <= ROLL_TOLERANCE_M)] * gsd_m
     on, beside = np.abs(votes) <= reach_px * gsd_m, np.abs(votes) <= ASIDE_M
-    off = votes[beside & ~on]
-    together = (np.abs(off[:, None] - off[None]) <= LEAN_M).sum(axis=1).max(initial=0)
+    together = _within(votes[beside & ~on], LEAN_M).max(initial=0)
     return bool(together >= MIN_LEAN and together > 2 * on.sum())
+
+
+def _within(values: F64, reach: float) -> I64:
+    """(N,) how many of some values lie within reach of each, itself included."""
+    ranked = np.sort(values)
+    return np.asarray(np.searchsorted(ranked, values + reach, "right") - np.searchsorted(ranked, values - reach, "left"), np.int64)
 
 
 def covered(own: F64, others: F64) -> NDArray[np.bool_]:
@@ -116,38 +155,34 @@ def covered(own: F64, others: F64) -> NDArray[np.bool_]:
 
 def answers(own: F64, others: F64, strength: F64, size_ratio: float = np.inf) -> F64:
     """(N,) strength of the strongest box of the other look on the place of each box, 0 for none."""
-    if len(own) == 0 or len(others) == 0:
-        return np.zeros(len(own))
-    there = (ob.iou_matrix(own, others) > ANSWER) & (np.isinf(size_ratio) | alike(own, others, size_ratio=size_ratio))
-    return np.asarray((there * strength).max(axis=1), np.float64)
+    out = np.zeros(len(own))
+    i, j = ob.candidate_pairs(own, others)
+    there = (ob.iou_pairs(own[i], others[j]) > ANSWER) & (np.isinf(size_ratio) | alike(own[i], others[j], size_ratio=size_ratio))
+    np.maximum.at(out, i[there], strength[j[there]])
+    return out
 
 
 def swung(b: F64, a: F64, gate_px: float) -> Pairs:
     """Hulls that shifted, one by one; at anchor they swing with wind and tide, so that heading says nothing."""
-    along, across = offsets(b, a)
-    return assign(np.hypot(along, across), alike(b, a, np.pi), gate_px)
+    i, j = near(b, a, gate_px)
+    may = alike(b[i], a[j], np.pi)
+    return assign(i[may], j[may], np.hypot(*(a[j[may], :2] - b[i[may], :2]).T))
 
 
 def rolls(b: F64, a: F64, gate_px: float, gsd_m: float) -> list[Pairs]:
     """Groups of cars that rolled by one distance along their track: the roll that most cars share, then the next."""
-    if len(b) == 0 or len(a) == 0:
-        return []
-    along, across = offsets(b, a)
-    same_track = (np.abs(across) * gsd_m < TRACK_M) & alike(b, a) & (np.abs(along) <= gate_px)
+    i, j = near(b, a, np.hypot(gate_px, TRACK_M / gsd_m))
+    along, across = offsets(b[i], a[j])
+    same_track = (np.abs(across) * gsd_m < TRACK_M) & alike(b[i], a[j]) & (np.abs(along) <= gate_px)
+    i, j, along = i[same_track], j[same_track], along[same_track]
     groups: list[Pairs] = []
-    free_b, free_a = np.ones(len(b), np.bool_), np.ones(len(a), np.bool_)
-    while True:
-        open_pairs = same_track & free_b[:, None] & free_a[None]
-        found = along[open_pairs]
-        if len(found) == 0:
-            return groups
-        near = np.abs(found[:, None] - found[None]) * gsd_m < ROLL_TOLERANCE_M
-        roll = found[int(near.sum(axis=1).argmax())]
-        fits = open_pairs & (np.abs(along - roll) * gsd_m < ROLL_TOLERANCE_M)
-        i, j = linear_sum_assignment(np.where(fits, np.abs(along - roll), 1e6))
-        chosen = [(int(p), int(q)) for p, q in zip(i, j, strict=True) if fits[p, q]]
+    while len(along):
+        roll = along[int(_within(along, ROLL_TOLERANCE_M / gsd_m).argmax())]
+        fits = np.abs(along - roll) * gsd_m < ROLL_TOLERANCE_M
+        chosen = assign(i[fits], j[fits], np.abs(along - roll)[fits])
         if len(chosen) < MIN_ROLL:
             return groups
         groups.append(chosen)
-        for p, q in chosen:
-            free_b[p], free_a[q] = False, False
+        free = ~np.isin(i, [p for p, _ in chosen]) & ~np.isin(j, [q for _, q in chosen])
+        i, j, along = i[free], j[free], along[free]
+    return groups

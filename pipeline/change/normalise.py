@@ -11,6 +11,8 @@ F64 = NDArray[np.float64]
 
 SATURATED = 0.99
 """Reflectance-like value above which a display product has lost the number."""
+GAINS = (0.2, 5.0)
+"""Least and greatest gain: beyond them the looks are of different quantities, and only their means are brought together."""
 MAD_TO_SIGMA = 1.4826
 SAMPLE = 200_000
 """Pixels that vote: the gain of a band is known to 0.1 % from as many."""
@@ -70,7 +72,8 @@ def _robust_line(x: F64, y: F64) -> tuple[float, float, float]:
         gain = float((syy - sxx + np.sqrt((syy - sxx) ** 2 + 4 * sxy**2)) / (2 * sxy))
         offset = float(my - gain * mx)
         weight = _biweight(y - gain * x - offset)
-    return float(np.clip(gain, 0.2, 5)), offset, float((weight > 0.5).mean())
+    held = float(np.clip(gain, *GAINS))
+    return held, offset + (gain - held) * float(np.average(x, weights=weight)), float((weight > 0.5).mean())
 
 
 def _biweight(residual: F64) -> F64:

@@ -156,7 +156,7 @@ class _Match:
         rows += [self._pair(Kind.UNCERTAIN, i, j, FOLLOWED) for i, j in doubted]
         for side in (0, 1):
             rows += [self._single(Kind.PERSISTED, side, int(i), HINTED) for i in hinted[side]]
-            alone = np.setdiff1d(loose[side], [m[side] for m in moves])
+            alone = np.setdiff1d(loose[side], [m[side] for m in (*moves, *doubted)])
             hidden = [int(i) for i in alone if self._states(side)[i] != Unseen.OBSERVED]
             rows += [self._single(Kind.UNOBSERVABLE, side, i, REASONS[Unseen(self._states(side)[i])]) for i in hidden]
             rows += self._weigh(side, np.setdiff1d(alone, hidden), chances[side])
@@ -226,7 +226,7 @@ class _Match:
         Then its two boxes differ, not its place: the ends of a hull among piers are hard to see.
         """
         b, a = self.boxes[0][i], self.boxes[1][j]
-        if self.structure is None or not matching.alike(b[None], a[None])[0, 0]:
+        if self.structure is None or not matching.alike(b[None], a[None])[0]:
             return False
         return self._recurs(0, b, np.zeros(2))[0] >= self._recurs(0, b, a[:2] - b[:2])[0]
 

@@ -33,6 +33,7 @@ class Alignment:
         applied: False when the gate refused the fit; `matrix` is then the nominal one.
         reason: why it was refused, or how it was found.
         tie_points: number of tie points kept.
+        in_place: not applied because the looks lie right as they are.
     """
 
     matrix: NDArray[np.float64]
@@ -43,6 +44,7 @@ class Alignment:
     applied: bool
     reason: str
     tie_points: int = 0
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class ChangeMap:
     """Pixel change on the before image's grid.
 
     Attributes:
-        score: (H, W) float32; standard normal magnitude or chi-square p-value as `null` says.
+        score: (H, W) float32, in the unit that `null` names.
         changed: (H, W) bool, score beyond the threshold, minimum mapping unit applied; False where not valid.
         valid: (H, W) bool, observed in both looks.
         grid: grid of the arrays.

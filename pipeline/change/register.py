@@ -44,6 +44,8 @@ BESIDE_CHANCE = -2.0
 """log10 of the probability below which chance does not explain them."""
 SIGNIFICANT_PX = 0.1
 """A shift below this is within the error of phase correlation (METHOD 7) and is not applied."""
+NEAR_PX = 0.3
+"""Two looks nowhere further apart than this, and no more alike when moved, lie right: the bound on a residual (METHOD 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +145,10 @@ def _gate(a: View, b: View, found: _Found, rival: str, max_shift_px: float) -> A
     elif doubt > MAX_DOUBT_PX:
         reason = f"{count} windows leave the map in doubt by {doubt:.1f} px where the looks meet"
     elif largest <= SIGNIFICANT_PX and not reason:
-        return Alignment(IDENTITY, *said, False, "already registered to within 0.1 px", count)
+        return Alignment(IDENTITY, *said, False, "already registered to within 0.1 px", count, in_place=True)
     elif fitted <= nominal and not reason:
-        reason = f"gradient agreement does not improve ({nominal:.3f} to {fitted:.3f})"
+        words = f"gradient agreement does not improve ({nominal:.3f} to {fitted:.3f})"
+        return Alignment(IDENTITY, *said, False, words, count, in_place=largest <= NEAR_PX)
     if reason:
         return Alignment(IDENTITY, *said, False, reason, count)
     words = f"{fit.model}, {count} of {found.looked} windows ({100 * inliers:.0f} %), gradient agreement {nominal:.3f} to {fitted:.3f}"

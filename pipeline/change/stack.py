@@ -33,8 +33,8 @@ TONE_M = 25.0
 """Neighbourhood whose mean is taken out, metres: larger than what is built, smaller than a field."""
 NEIGHBOURS = 2
 """Looks just before one that it may be registered to instead of the reference."""
-SURE, NEAR_PX = 0.3, 0.3
-"""Reliability and shift of a fit that was not applied, from which a look lies right as it is."""
+SURE = 0.3
+"""Reliability of a fit from which a look that it leaves where it is lies right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,6 @@ class Stack:
         gsd_m: metres per pixel.
         first: the clearest of the earliest looks, for the picture.
         last: the clearest of the latest looks.
-        alignments: by scene id, how each lies on the reference.
         skipped: scene id and reason of looks that were not used.
     """
 
@@ -62,7 +61,6 @@ class Stack:
     gsd_m: float
     first: Tile
     last: Tile
-    alignments: dict[str, Alignment]
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -72,38 +70,45 @@ def stack_looks(scenes: Sequence[Scene], observed: Sequence[Observed], settings:
     Raises:
         ImageryError: fewer than `MIN_LOOKS` looks can be used.
     """
-    clear = [float((o.state == Unseen.OBSERVED).mean()) for o in observed]
-    reference = scenes[int(np.argmax(clear))]
+    clear = [(o.state == Unseen.OBSERVED).sum() * (o.factor * s.gsd_m) ** 2 for s, o in zip(scenes, observed, strict=True)]  # m2
+    best = int(np.argmax(clear))
+    reference = scenes[best]
     longest = max(reference.grid.width, reference.grid.height)
     factor = max(1.0, settings.min_area_m2**0.5 / CELLS / reference.gsd_m, longest / MAX_SIDE_PX)
     grid, gsd_m = reference.grid.scaled(factor), reference.gsd_m * factor
-    base = _read(reference, reference, observed[int(np.argmax(clear))], grid)
-    tiles: list[Tile] = []
-    used: list[Scene] = []
-    alignments: dict[str, Alignment] = {}
+    base = _read(reference, reference, observed[best], grid)
+    before: list[Tile] = []  # the looks just before; of the others only what is asked of them is kept
+    values: list[F32] = []
+    valid: list[Mask] = []
+    used: list[tuple[int, Alignment | None]] = []
     skipped: list[tuple[str, str]] = []
-    for scene, seen in zip(scenes, observed, strict=True):
-        tile = _read(scene, reference, seen, grid)
-        if scene.id != reference.id:
-            found = _place([base, *tiles[::-1][:NEIGHBOURS]], tile, settings.max_shift_m / gsd_m)
-            alignments[scene.id] = found
+    for index, (scene, seen) in enumerate(zip(scenes, observed, strict=True)):
+        tile, found = base, None
+        if index != best:
+            tile = _read(scene, reference, seen, grid)
+            found = _place([base, *before], tile, settings.max_shift_m / gsd_m)
             if not _placed(found):
                 skipped.append((scene.id, f"could not be registered: {found.reason}"))
                 continue
-            tile = warp_tile(tile, found.matrix) if found.applied else tile
-        tiles.append(tile)
-        used.append(scene)
-    if len(tiles) < MIN_LOOKS:
+            tile = _aligned(tile, found)
+        before = [tile, *before][:NEIGHBOURS]
+        values.append(_toneless(tile, gsd_m))
+        valid.append(tile.valid)
+        used.append((index, found))
+    if len(used) < MIN_LOOKS:
         raise ImageryError(
-            f"{len(tiles)} of {len(scenes)} looks can be used; a series needs {MIN_LOOKS}",
+            f"{len(used)} of {len(scenes)} looks can be used; a series needs {MIN_LOOKS}",
             "; ".join(f"{n}: {r}" for n, r in skipped) or "Give more looks of the place.",
         )
-    values = np.stack([_toneless(t, gsd_m) for t in tiles])
-    valid = np.stack([t.valid for t in tiles])
-    share = valid.mean(axis=(1, 2))
-    first, last = (max(part, key=lambda i: share[i]) for part in (range(len(tiles) // 3), range(2 * len(tiles) // 3, len(tiles))))
-    times, names = tuple(s.time for s in used), tuple(s.id for s in used)
-    return Stack(values, valid, times, names, grid, gsd_m, tiles[first], tiles[last], alignments, tuple(skipped))
+
+    def clearest(part: range) -> Tile:
+        index, found = used[max(part, key=lambda i: float(valid[i].mean()))]
+        return _aligned(_read(scenes[index], reference, observed[index], grid), found)
+
+    n = len(used)
+    first, last = clearest(range(n // 3)), clearest(range(2 * n // 3, n))
+    times, names = tuple(scenes[i].time for i, _ in used), tuple(scenes[i].id for i, _ in used)
+    return Stack(np.stack(values), np.stack(valid), times, names, grid, gsd_m, first, last, tuple(skipped))
 
 
 def _place(anchors: Sequence[Tile], tile: Tile, max_shift_px: float) -> Alignment:
@@ -118,7 +123,11 @@ def _place(anchors: Sequence[Tile], tile: Tile, max_shift_px: float) -> Alignmen
 
 def _placed(found: Alignment) -> bool:
     """Applied, or surely so near that nothing had to be."""
-    return found.applied or (found.reliability > SURE and float(np.hypot(found.dx_px, found.dy_px)) < NEAR_PX)
+    return found.applied or (found.in_place and found.reliability > SURE)
+
+
+def _aligned(tile: Tile, found: Alignment | None) -> Tile:
+    return warp_tile(tile, found.matrix) if found is not None and found.applied else tile
 
 
 def _read(scene: Scene, reference: Scene, observed: Observed, grid: Grid) -> Tile:

@@ -9,6 +9,7 @@ import jinja2
 
 from pipeline.activity.calls import ShipCall
 from pipeline.activity.records import Alert, Estimate
+from pipeline.activity.wording import quoted
 from pipeline.activity.zonal import ZoneChange
 from pipeline.site import Site
 
@@ -71,6 +72,7 @@ def build_report(context: ReportContext) -> str:
     """The page as HTML; every value is escaped except the charts, which are made here."""
     loader = jinja2.PackageLoader("pipeline.review", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["quoted"] = quoted
     alerts = [a for s in context.sites for a in s.alerts]
     raised = [a for a in alerts if a.raised]
     watched = [a for a in alerts if a.verdict == "watch"]

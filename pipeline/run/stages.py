@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from shapely.geometry import Point, shape
+from shapely.geometry import Point
 from shapely.geometry.base import BaseGeometry
 
 import models
@@ -17,6 +17,7 @@ from pipeline.activity.merge import estimate_look
 from pipeline.activity.occupied import REACH_M, TrackLook, hidden, look_along
 from pipeline.activity.pile_look import PileLook, look_at_pile
 from pipeline.activity.records import Estimate
+from pipeline.activity.wording import quoted
 from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
 from pipeline.change.patches import patch_summary
@@ -147,20 +148,21 @@ def do_estimate(
 
 
 def _view(site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], made: Mapping[tuple[str, str], Path]) -> LookView:
-    observed = codec.load_observed(made["observe", scene.id])
+    observed, found = codec.load_observed(made["observe", scene.id]), codec.load_found(made["detect", scene.id])
     shapes = outlines(site, zones, scene, reference, made["align", scene.id])
     return LookView(
         site.id,
         scene.time,
         (scene.id,),
         scene.gsd_m,
-        codec.load_detections(made["detect", scene.id]),
+        found.detections,
         shapes,
         {key: exposure(observed, outline) for key, outline in shapes.items()},
         tracks=_tracks(site, zones, scene, reference, made["align", scene.id], observed),
         piles={z.key: _pile(shapes[z.key], scene, observed) for z in zones if z.key in shapes and measured_as_pile(z, scene.gsd_m)},
         observed=observed,
         sun_deg=scene.view.sun_elevation,
+        sought=frozenset(found.thresholds),
     )
 
 
@@ -170,7 +172,7 @@ def _tracks(
     """Zone key -> what the pixels along its centre lines show; only where cars are measured by length and not counted."""
     if not COUNT_GSD_M < scene.gsd_m <= LENGTH_GSD_M:
         return {}
-    named = {z.key: shape(z.centre_lines) for z in zones if z.centre_lines is not None}
+    named = {z.key: z.lines for z in zones if z.lines is not None}
     found = {}
     for key, lines in placed(named, site, scene, reference, align).items() if named else ():
         tile = read(scene, window_around(lines, scene, REACH_M))
@@ -279,5 +281,5 @@ def _label(zone: Zone, values: Mapping[tuple[str, str], Estimate]) -> str:
     for cls in zone.classes:
         e = values.get((zone.id, cls))
         if e is not None:
-            words.append("not observed" if e.value is None else f"{e.value:.0f}")
+            words.append(quoted(e))
     return f"{zone.id}: {', '.join(words)}" if words else zone.id

@@ -1,10 +1,12 @@
 """Estimators of METHOD 5 and their published checks."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from shapely.geometry import LineString, MultiLineString, box
 
 from models import CLASSES, Detections
@@ -25,7 +27,7 @@ from pipeline.activity.piles import Tiers, from_area, from_length, lattice, tier
 from pipeline.grid import Grid, Window
 from pipeline.imagery.observed import Observed, Unseen
 from pipeline.imagery.scene import Tile
-from pipeline.site import Zone
+from pipeline.site import Site, Zone
 
 TIME = datetime(2023, 10, 5, tzinfo=UTC)
 GOOD = (Calibration("railcar", 0.2, 0.8, 0.96, 0.96, 156),)
@@ -36,6 +38,18 @@ def zone(*classes: str) -> Zone:
     return Zone.model_validate(
         {"id": "yard", "kind": "track", "classes": classes, "geometry": {"type": "Polygon", "coordinates": [ring]}}
     )
+
+
+def test_centre_lines_are_those_inside_the_outline() -> None:
+    """Zones of one yard may name one file of its lines; a zone with none of them is a slip of the pen."""
+    lines = {"type": "MultiLineString", "coordinates": [[[-50, 10], [250, 10]], [[0, 500], [200, 500]]]}
+    drawn = Zone.model_validate(zone("railcar").model_dump() | {"centre_lines": lines})
+    assert drawn.lines is not None
+    assert (len(drawn.lines.geoms), drawn.lines.length) == (1, 200)
+    away = {"type": "LineString", "coordinates": [[0, 500], [200, 500]]}
+    site = {"id": "s", "name": "s", "kind": "rail_yard", "crs": "pixel", "aoi": drawn.geometry}
+    with pytest.raises(ValidationError, match="lie outside its outline"):
+        Site.model_validate(site | {"zones": [zone("railcar").model_dump() | {"centre_lines": away}]})
 
 
 def boxes(centres: list[tuple[float, float]], cls: str = "railcar", w: float = 26.0, h: float = 6.0) -> Detections:
@@ -167,6 +181,23 @@ def test_e2_measures_along_the_tracks() -> None:
     assert metres.value == pytest.approx(141 + 13.5, abs=2 * STEP_M)
     assert number.value == pytest.approx(((metres.value or 0) + 2 * 1.1) / 14.0)
     assert (number.raw, number.exposure) == (None, 1.0)
+
+
+def test_what_no_head_looked_for_is_not_observed() -> None:
+    """Law 1: nothing found by nobody is no zero."""
+    looked = view(boxes([]), gsd_m=15.0, sought=frozenset())
+    (e,) = estimate_zones(looked, [zone("vessel")], ())
+    assert (e.value, e.estimator) == (None, "E6")
+    assert "no head of the model looks for vessels at 15 m" in e.not_observed
+
+
+def test_a_coarse_scene_of_the_day_takes_nothing_from_a_fine_count() -> None:
+    fine = view(boxes([(20, 20), (60, 20)]), exposure=0.9, observed=None)
+    coarse = view(boxes([]), gsd_m=3.0, scene_ids=("b",), tracks={"yard@1": (track([(30, 171)]),)})
+    (e,) = estimate_look([coarse, fine], [zone("railcar")], GOOD)
+    assert (e.estimator, e.raw, e.scene_ids, e.exposure) == ("E1", 2, ("a",), 0.9)
+    number, metres = estimate_look([replace(fine, exposure={"yard@1": (0.3, "cloud 70 %")}), coarse], [zone("railcar")], GOOD)
+    assert (number.estimator, metres.scene_ids) == ("E2", ("b",))  # it saw the half that the fine one did not
 
 
 def test_a_declared_fleet_replaces_the_prior() -> None:

@@ -98,8 +98,9 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_the_record_has_the_published_keys() -> None:
     text = HEADER + "".join(f"2023-0{i}-01,a,b,railcar,{5 + i},,,,,\n" for i in range(1, 9))
     (found,) = records(judge(parse_counts(text, "t.csv"), ActivitySettings()))
-    assert list(found) == (
-        ["site", "zone", "class", "date", "value", "low", "high", "exposure", "expected", "p", "q", "ratio_to_max", "looks", "verdict"]
-    )
+    number = ["value", "low", "high", "exposure", "not_observed", "interval_only", "lower_bound"]
+    judged = ["expected", "p", "q", "ratio_to_max", "looks", "verdict"]
+    assert list(found) == ["site", "zone", "zone_version", "class", "unit", "estimator", "date", *number, *judged]
+    assert (found["estimator"], found["unit"], found["not_observed"]) == ("human", "count", "")
     assert found["date"] == "2023-08-01T00:00:00+00:00"
     assert found["looks"] == 7

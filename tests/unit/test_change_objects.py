@@ -13,7 +13,7 @@ from models import CLASSES, Detections
 from models.render.looks import LookChip, exchange, plan_yard, roll, see_yard
 from pipeline.change import evidence, matching
 from pipeline.change.evidence import Structure, recurs
-from pipeline.change.look import Look
+from pipeline.change.look import Look, look
 from pipeline.change.objects import HINTED, MISSED, TAKEN, match_objects
 from pipeline.change.pair import compare
 from pipeline.change.records import Kind
@@ -22,7 +22,7 @@ from pipeline.detection.scene import SceneDetections
 from pipeline.grid import Grid, Window
 from pipeline.imagery.clouds import observe
 from pipeline.imagery.metadata import open_scene
-from pipeline.imagery.observed import Unseen
+from pipeline.imagery.observed import Observed, Unseen
 from pipeline.imagery.scene import Scene, Tile
 
 F64 = NDArray[np.float64]
@@ -195,6 +195,24 @@ def test_a_hull_that_another_of_its_length_followed_is_not_the_same() -> None:
     assert match_objects(before, after, 3.0).kind.tolist() == [Kind.PERSISTED]  # without pixels nothing speaks against it
 
 
+def test_a_shifted_hull_that_may_be_another_has_one_fate(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, vessel = np.random.default_rng(3), np.full(1, CLASSES.index("vessel"), np.uint8)
+    water = np.stack([rng.normal(0.15, 0.005, (100, 220))] * 3).astype(np.float32)
+    box = np.array([[100.0, 50, 80, 16, 0]])
+    looks = (Look(b, vessel, np.zeros(1, np.uint8)) for b in (box, box + np.array([30.0, 0, 0, 0, 0])))
+    monkeypatch.setattr(evidence, "recurs", lambda *a: (float(np.hypot(*a[3])), 0.0))  # its picture moved with it
+    monkeypatch.setattr(evidence, "same_hull", lambda *_: 0.6)
+    found = match_objects(*looks, 3.0, structure=(Structure.of(tile(water)), Structure.of(tile(water))))
+    assert found.kind.tolist() == [Kind.UNCERTAIN]
+
+
+def test_boxes_of_a_look_that_runs_south_to_north_are_mirrored() -> None:
+    found = Detections.build(np.array([[30.0, 20, 14, 3, 0.5]]), np.ones(1), np.ones(1))
+    flat = Observed(np.zeros((100, 100), np.uint8), Grid(100, 100, (1, 0, 0, 0, 1, 0), None), 1.0)
+    seen = look(found, np.array([[1.0, 0, 0], [0, -1, 100]]), 1.0, flat, np.array([[1.0, 0, 0], [0, 1, 0]]))
+    np.testing.assert_allclose(seen.boxes[0], [30, 80, 14, 3, -0.5])
+
+
 def test_structure_beyond_the_grid_says_nothing() -> None:
     pixels, (box,) = moored(np.array([1.0, 0, 0, 0, 1, 0]), 12, 60, 0.5)
     beyond = box + np.array([0, 50, 0, 0, 0])  # a sliver lies on the grid
@@ -235,8 +253,8 @@ def test_yards_that_stand_are_not_changed_and_what_was_exchanged_is_told(tmp_pat
         assert (still.kind == Kind.UNOBSERVABLE).any()
         kinds = compare((shots[0][0], shots[2][0]), (shots[0][1], shots[2][1]), (seen[0], seen[2]), ChangeSettings()).objects.kind
         stays = {b.key for b in yard.bodies} & {b.key for b in other.bodies}
-        for kind, look in ((Kind.DEPARTED, looks[0]), (Kind.APPEARED, looks[2])):
-            events[kind] += int((~np.isin(look.bodies, list(stays))).sum())
+        for kind, shown in ((Kind.DEPARTED, looks[0]), (Kind.APPEARED, looks[2])):
+            events[kind] += int((~np.isin(shown.bodies, list(stays))).sum())
             told[kind] += int((kinds == kind).sum())
     for kind, number in events.items():
         assert told[kind] == pytest.approx(number, rel=0.1)

@@ -77,6 +77,13 @@ def test_gain_and_offset_are_recovered_under_real_change(ground: NDArray[np.floa
     np.testing.assert_allclose(gain.offset, 0.03, atol=0.01)
 
 
+def test_quantities_of_other_units_are_brought_together_in_the_mean(ground: NDArray[np.float32]) -> None:
+    faint = ground / 8
+    even, gain = normalise(tile(ground), tile(faint))
+    np.testing.assert_allclose(gain.gain, 5.0)
+    np.testing.assert_allclose(even.pixels.mean(), ground.mean(), atol=0.03)
+
+
 def test_change_is_where_it_was_put_and_nowhere_unobserved(ground: NDArray[np.float32]) -> None:
     rng = np.random.default_rng(3)
     before, after = (np.clip(ground + rng.normal(0, 0.01, ground.shape), 0, 1).astype(np.float32) for _ in range(2))

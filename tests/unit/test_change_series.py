@@ -1,5 +1,6 @@
 """A rendered depot: what is dug is found and dated, what comes and goes is not, and clouds widen dates instead of making structures."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -88,6 +89,12 @@ def test_the_command_writes_picture_features_and_summary(folder: Path, tmp_path:
     assert features.count('"first_with"') == len(find_built(stack, 40.0).built)
 
 
+def test_looks_that_bear_one_name_are_registered_like_others(folder: Path, stack: Stack) -> None:
+    scenes = [replace(open_scene(p, SceneMetadata()), id="visual") for p in sorted(folder.glob("look_??.tif"))]
+    named = stack_looks(scenes, [observe(s) for s in scenes], ChangeSettings(min_area_m2=40))
+    np.testing.assert_array_equal(named.values, stack.values)
+
+
 def quiet(looks: int, seed: int = 0) -> Stack:
     rng = np.random.default_rng(seed)
     size = 80
@@ -95,7 +102,7 @@ def quiet(looks: int, seed: int = 0) -> Stack:
     grid, window = Grid(size, size, (1, 0, 0, 0, 1, 0), None), Window(0, 0, size, size)
     tile = Tile(window, window, np.zeros((3, size, size), np.float32), np.ones((size, size), np.bool_), grid)
     times = tuple(datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=9 * k) for k in range(looks))
-    return Stack(values, np.ones(values.shape, np.bool_), times, tuple(map(str, range(looks))), grid, 1.0, tile, tile, {}, ())
+    return Stack(values, np.ones(values.shape, np.bool_), times, tuple(map(str, range(looks))), grid, 1.0, tile, tile, ())
 
 
 def test_nothing_is_built_where_nothing_was() -> None:
@@ -119,7 +126,7 @@ def test_a_season_is_no_structure() -> None:
     wave = (4 * np.cos(2 * np.pi * days / 365.25))[:, None, None]
     stack.values[:, 20:40, 20:40] += wave.astype(np.float32)
     spread = tuple(stack.times[0] + timedelta(days=float(d)) for d in days)
-    seasonal = Stack(stack.values, stack.valid, spread, stack.names, stack.grid, 1.0, stack.first, stack.last, {}, ())
+    seasonal = Stack(stack.values, stack.valid, spread, stack.names, stack.grid, 1.0, stack.first, stack.last, ())
     assert not find_built(seasonal, 40.0).built
 
 
