@@ -8,7 +8,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN ?= configs/runs/long-beach.yaml
 RECIPE ?= configs/train/yard.yaml
-JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo run test test-quick lint type format bench train evaluate fixtures nightly doctor clean
@@ -58,7 +57,7 @@ evaluate: $(STAMP) ## score the shipped weights on renders and on the public ima
 fixtures: $(STAMP) ## rebuild the demo's imagery and its manifest
 	$(BIN)/python -m fixtures.build_demo
 
-nightly: $(STAMP) ## what a scheduler calls: the job of RUN, exit code 3 when it raises an alert
+nightly: $(STAMP) ## the job of RUN; make says 2 for an alert or an error. Schedulers: .venv/bin/yardwatch run FILE --fail-on-alert says 3 or 1
 	$(BIN)/yardwatch run $(RUN) --fail-on-alert
 
 doctor: $(STAMP) ## say what this machine can do and what is missing

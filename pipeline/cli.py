@@ -1,9 +1,10 @@
-"""The command line: one command per verb, lazy imports, the only room that prints.
+"""The command line: one command per verb, lazy imports; it and the ``*commands.py`` beside it are the only places that print.
 
 Exit codes: 0 fine, 1 an error that the message explains, 2 wrong usage, 3 an alert was found and --fail-on-alert was given.
 """
 
 import logging
+import math
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -28,15 +29,29 @@ app = typer.Typer(
 config_app = typer.Typer(no_args_is_help=True, help="Check configuration files; print their JSON Schema.")
 app.add_typer(config_app, name="config")
 
+
+def _number(value: float | None) -> float | None:
+    """Refuse NaN, which no range keeps out: it is neither below nor above."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
+
+
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if missing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no log lines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary; warnings, errors and --json still print.")]
+Gsd = Annotated[
+    float | None,
+    typer.Option(help="Metres per pixel, where an image does not say.", min=0.01, max=100, callback=_number),
+]
 FailOnAlert = Annotated[bool, typer.Option(help="Exit with code 3 when a spike or a drop is found.")]
 
 
 @app.callback()
 def _options(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what each stage does.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log each step of a run, and what each detector head runs on, to standard error.")
+    ] = False,
 ) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -52,7 +67,7 @@ def demo(
     from pipeline import commands
 
     if case is not None:
-        commands.tell_case(case, out)
+        commands.tell_case(case, out, quiet=quiet)
     else:
         commands.run_job(commands.demo_run(), out=out, imagery=None, quiet=quiet, as_json=False)
 
@@ -90,7 +105,7 @@ def catalog(
 def detect(
     image: Annotated[Path, typer.Argument(help="GeoTIFF, COG, PNG or JPEG.")],
     out: Out,
-    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, when the image does not say.", min=0.01)] = None,
+    gsd: Gsd = None,
     model: Annotated[str, typer.Option(help="Shipped name, as yard or hull, or a .safetensors file with its card.")] = "default",
     json: Json = False,
 ) -> None:
@@ -105,7 +120,7 @@ def compare(
     before: Annotated[Path, typer.Argument(help="The earlier look.")],
     after: Annotated[Path, typer.Argument(help="The later look.")],
     out: Out,
-    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, when the images do not say.", min=0.01)] = None,
+    gsd: Gsd = None,
     model: Annotated[str, typer.Option(help="Shipped name, as yard or hull, or a .safetensors file with its card.")] = "default",
     json: Json = False,
 ) -> None:
@@ -119,7 +134,7 @@ def compare(
 def tracks(
     image: Annotated[Path, typer.Argument(help="GeoTIFF, COG, PNG or JPEG of a rail yard, 1.25 m per pixel or finer.")],
     out: Out,
-    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, when the image does not say.", min=0.01)] = None,
+    gsd: Gsd = None,
     json: Json = False,
 ) -> None:
     """Propose track centre lines for a site file: centre_lines.geojson in the image's CRS, tracks.png to choose by."""
@@ -132,8 +147,10 @@ def tracks(
 def series(
     images: Annotated[list[Path], typer.Argument(help="A folder of dated looks of one place, or the images themselves; six or more.")],
     out: Out,
-    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, when the images do not say.", min=0.01)] = None,
-    min_area: Annotated[float, typer.Option(help="Smallest structure that is reported, square metres.", min=1.0)] = 40.0,
+    gsd: Gsd = None,
+    min_area: Annotated[
+        float, typer.Option(help="Smallest structure that is reported, square metres.", min=1, max=1e6, callback=_number)
+    ] = 40.0,
     json: Json = False,
 ) -> None:
     """Find what was built and stayed over many looks: pits, berms, pads, sheds, each dated by the looks around its first sight.
@@ -150,7 +167,7 @@ def series(
 def spikes(
     counts: Annotated[Path, typer.Argument(help="CSV with the columns date,site,zone,class,value[,low,high,exposure].")],
     on: Annotated[
-        datetime | None, typer.Option(help="Say too what stood there on this day, looked at or not.", formats=["%Y-%m-%d"])
+        datetime | None, typer.Option(help="Say too what stood there on this day (UTC), looked at or not.", formats=["%Y-%m-%d"])
     ] = None,
     fail_on_alert: FailOnAlert = False,
     json: Json = False,

@@ -1,6 +1,7 @@
 """What each command does; the command line's back room, with `image_commands` and `model_commands` the only places that print."""
 
 import json
+import logging
 import platform
 import shutil
 import sys
@@ -13,19 +14,24 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import config
-from pipeline.activity.records import Alert
+from pipeline.activity.fusion import ZoneStock, stock_on
+from pipeline.activity.records import Alert, Estimate
 from pipeline.activity.tables import read_counts, records
+from pipeline.activity.wording import quoted
 from pipeline.errors import ConfigError, ModelError
+
+log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "fixtures" / "demo" / "run.yaml"
 
 
 def console() -> Console:
-    """Where people read."""
-    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+    """Where people read. Text is printed as it is: a name or a path may hold [brackets] or :colons:."""
+    return Console(soft_wrap=True, markup=False, emoji=False, width=None if sys.stdout.isatty() else 140)
 
 
 def print_json(value: Any) -> None:
@@ -63,11 +69,12 @@ def run_job(
     if imagery is not None:
         run = run.model_copy(update={"imagery": run.imagery.model_copy(update={"folder": imagery})})
     progress = Progress(console=Console(stderr=True), transient=True)
-    show = sys.stderr.isatty() and not quiet
+    show = sys.stderr.isatty() and not quiet and not log.isEnabledFor(logging.INFO)
     context: AbstractContextManager[Any] = progress if show else nullcontext()
     bars: dict[str, Any] = {}
 
     def report(what: str, done: int, total: int) -> None:
+        log.info("%s: %d of %d", what, done, total)
         if show and total:
             bar = bars.setdefault(what, progress.add_task(what, total=total)) if what not in bars else bars[what]
             progress.update(bar, completed=done, total=total)
@@ -91,9 +98,9 @@ def _show_run(run: config.Run, alerts: Sequence[Alert], skipped: Sequence[tuple[
     console().print(_alert_table(run.name, alerts))
     for alert in alerts:
         if alert.raised or alert.verdict == "watch":
-            console().print(f"\n[bold]{alert.verdict}[/bold]  " + " ".join(alert.wording))
+            console().print(Text.assemble("\n", (alert.verdict, "bold"), "  ", " ".join(alert.wording)))
     for name, reason in skipped:
-        console().print(f"skipped {name}: {reason}", style="yellow", markup=False)
+        console().print(f"skipped {name}: {reason}", style="yellow")
 
 
 def _alert_table(title: str, alerts: Sequence[Alert]) -> Table:
@@ -114,7 +121,7 @@ def _alert_table(title: str, alerts: Sequence[Alert]) -> Table:
         table.add_column(column)
     for a in alerts:
         e = a.estimate
-        value = "-" if e.value is None else f"{e.value:.0f}"
+        value = "-" if e.value is None or e.interval_only else quoted(e)
         interval = e.not_observed if e.value is None else f"{e.low:.0f}-{e.high:.0f}"
         expected, p = ("" if v is None else f"{v:.2g}" for v in (a.expected, a.p))
         style = "bold red" if a.raised else "yellow" if a.verdict == "watch" else ""
@@ -138,7 +145,7 @@ def rebuild_report(path: Path, out: Path | None) -> None:
     run_job(config.load_run(path), out=out, imagery=None, quiet=False, as_json=False, cached_only=True)
 
 
-def tell_case(case: str, out: Path) -> None:
+def tell_case(case: str, out: Path, *, quiet: bool) -> None:
     """Judge a published series up to the day its analysts wrote about, and write its chart."""
     from pipeline.activity.cases import story
     from pipeline.activity.judge import judge
@@ -149,6 +156,8 @@ def tell_case(case: str, out: Path) -> None:
     estimates = story(case)
     alerts, every = judge(estimates, ActivitySettings()), judge(estimates, ActivitySettings(), "all")
     chart = write(out / f"{case}.svg", standalone(count_chart(estimates, [*every[:-1], alerts[-1]], f"{case}, published counts")))
+    if quiet:
+        return
     console().print(_alert_table(f"{case}, published counts", alerts))
     for alert in alerts:
         console().print("\n" + "\n".join(alert.wording))
@@ -180,18 +189,17 @@ def list_catalog(folder: Path, out: Path | None, *, as_json: bool) -> None:
         )
     console().print(table)
     for skipped_file in found.skipped:
-        console().print(f"skipped {skipped_file.reason}", style="yellow", markup=False)
+        console().print(f"skipped {skipped_file.reason}", style="yellow")
 
 
 def judge_table(path: Path, on: datetime | None, *, as_json: bool) -> bool:
     """Judge a table of counts, and say what stood there on a day; returns whether a spike or a drop was found."""
-    from pipeline.activity.fusion import stock_on
     from pipeline.activity.judge import judge
     from pipeline.config import ActivitySettings
 
     estimates = read_counts(path)
     alerts = judge(estimates, ActivitySettings())
-    stocks = stock_on(estimates, on.replace(tzinfo=UTC)) if on else []
+    stocks = _stocks(estimates, on.replace(tzinfo=UTC)) if on else []
     if as_json:
         print_json({"alerts": records(alerts), "stocks": [s.record() for s in stocks]} if on else records(alerts))
     else:
@@ -204,12 +212,26 @@ def judge_table(path: Path, on: datetime | None, *, as_json: bool) -> bool:
     return any(a.raised for a in alerts)
 
 
+def _stocks(estimates: Sequence[Estimate], day: datetime) -> list[ZoneStock]:
+    """What stood in every zone on a UTC day: at the last look of that day, else at its 00:00."""
+
+    def series(e: Estimate) -> tuple[str, str, int, str]:
+        return e.site, e.zone, e.zone_version, e.cls
+
+    ordered = sorted(estimates, key=lambda e: e.time)
+    looked = {series(e): e.time for e in ordered if e.value is not None and e.time.date() == day.date()}
+    found: list[ZoneStock] = []
+    for time in {day, *looked.values()}:
+        found += stock_on([e for e in ordered if looked.get(series(e), day) == time], time)
+    return sorted(found, key=lambda s: (s.site, s.zone, s.zone_version, s.cls))
+
+
 def check_files(files: Sequence[Path]) -> None:
     """Check site and run files one by one; the first wrong one ends it."""
     for path in files:
         loaded = config.check(path)
         kind = "run" if isinstance(loaded, config.Run) else "site"
-        console().print(f"ok  {path}  ({kind})", markup=False)
+        console().print(f"ok  {path}  ({kind})")
 
 
 def examine(*, as_json: bool) -> None:
@@ -248,4 +270,4 @@ def examine(*, as_json: bool) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        console().print(f"{key:24} {value}", markup=False)
+        console().print(f"{key:24} {value}")

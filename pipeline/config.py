@@ -1,7 +1,8 @@
 """What a user writes: sites with versioned zones, and runs. Frozen, unknown keys rejected, every error names file and key.
 
 A site file says *where* and *what is counted there*; a run file says *which images*, *which model* and *how*. Relative
-paths in a file are relative to that file.
+paths in a file are relative to that file, with two exceptions: a `mask` is relative to its image, and a `model` that is a file
+to the working directory.
 """
 
 import re
@@ -18,11 +19,27 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.json_schema import models_json_schema
 
 from pipeline.errors import ConfigError
 from pipeline.site import ClassName, Identifier, Site, Strict
 
 _M = TypeVar("_M", bound=BaseModel)
+
+TIMES = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""First and last time that a look can have; year 23 or 20233 is a slip of the pen, and days before year 1 cannot be reckoned with."""
+
+YAML_ERRORS = (yaml.YAMLError, AttributeError, LookupError, RecursionError, ValueError)
+"""What `yaml.safe_load` raises: its own errors, and unconverted those of a value that is none, as 2024-02-30 or ``!!bool maybe``."""
+
+
+def yaml_problem(error: Exception) -> str:
+    """Where and why a text is not YAML, in one line: ``line 3: could not find expected ':'``."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    problem = problem or str(error).partition("\n")[0]
+    return f"line {mark.line + 1}: {problem}" if mark else problem
 
 
 def _instant(value: Any) -> Any:
@@ -44,7 +61,10 @@ class SceneMetadata(Strict):
 
     id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     acquired: Annotated[AwareDatetime | None, BeforeValidator(_instant)] = Field(
-        None, description="time of acquisition with its offset, 2023-10-05T02:10:00Z; a date alone means 00:00 UTC"
+        None,
+        ge=TIMES[0],
+        le=TIMES[1],
+        description="time of acquisition with its offset, 2023-10-05T02:10:00Z; a date alone means 00:00 UTC",
     )
     sensor: str | None = None
     gsd_m: float | None = Field(None, gt=0, le=100, description="ground sample distance, metres per pixel")
@@ -53,8 +73,10 @@ class SceneMetadata(Strict):
     off_nadir: float | None = Field(None, ge=0, le=90)
     view_azimuth: float | None = Field(None, ge=0, le=360)
     bands: tuple[str, ...] | None = Field(None, description="names of the stored bands in order: red, green, blue, pan, ...")
-    scale: float | None = Field(None, gt=0, description="stored number to reflectance; 1/255 for 8-bit visual products")
-    offset: float | None = None
+    scale: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="stored number to reflectance; 1/255 for 8-bit visual products"
+    )
+    offset: float | None = Field(None, allow_inf_nan=False)
     nodata: float | None = None
     credit: str | None = None
     licence: str | None = None
@@ -82,7 +104,7 @@ class DetectionSettings(Strict):
     runtime: Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"] = "auto"
 
 
-class ChangeSettings(Strict):
+class ChangeSettings(Strict, allow_inf_nan=False):
     """Co-registration gate and object matching."""
 
     max_shift_m: float = Field(90.0, gt=0, description="largest misregistration looked for, metres")
@@ -90,14 +112,14 @@ class ChangeSettings(Strict):
     min_area_m2: float = Field(20.0, ge=0, description="minimum mapping unit of a change polygon")
 
 
-class ActivitySettings(Strict):
+class ActivitySettings(Strict, allow_inf_nan=False):
     """Baseline and test (METHOD 6).
 
     The published conclusions fix the levels (METHOD 2.4): 5 October 2023 gives p = 0.0125 and must be an alarm (T1), so a
     spike is called below 0.02; 0.04 must be a watch (T4), so the watch level is 0.05.
     """
 
-    guard_days: int = Field(28, ge=0, description="days before the look under test that stay out of its baseline")
+    guard_days: int = Field(28, ge=0, le=3660, description="days before the look under test that stay out of its baseline")
     season_days: int = Field(
         45,
         ge=0,
@@ -113,7 +135,7 @@ class ActivitySettings(Strict):
     )
     alpha: float = Field(0.02, gt=0, lt=0.5, description="q below which a look is a spike or a drop")
     watch: float = Field(0.05, gt=0, lt=0.5, description="p below which a look is on watch")
-    look_hours: float = Field(12.0, ge=0, description="scenes of a site closer in time than this make one look")
+    look_hours: float = Field(12.0, ge=0, le=8784, description="scenes of a site closer in time than this make one look")
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
@@ -130,7 +152,7 @@ class ReviewSettings(Strict):
         False,
         description="export single objects with coordinates in the shareable files; zone level otherwise (METHOD 8b)",
     )
-    embargo_days: int = Field(0, ge=0, description="looks younger than this are left out of the report and the exports")
+    embargo_days: int = Field(0, ge=0, le=36_600, description="looks younger than this are left out of the report and the exports")
 
 
 class Execution(Strict):
@@ -204,11 +226,14 @@ def check(path: Path) -> Site | Run:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of both kinds of file, for editors."""
+    """JSON Schema (2020-12) of both kinds of file, for editors; one `$defs` at the root, where every `$ref` looks."""
+    kinds = Site, Run
+    schemas, definitions = models_json_schema([(kind, "validation") for kind in kinds])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "yardwatch configuration",
-        "oneOf": [Site.model_json_schema(), Run.model_json_schema()],
+        "oneOf": [schemas[kind, "validation"] for kind in kinds],
+        **definitions,
     }
 
 
@@ -219,11 +244,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})", "Check the path.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text", "Save it as UTF-8.") from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"{path}:{line} is not valid YAML ({problem})", "Mend that line.") from error
+    except YAML_ERRORS as error:
+        raise ConfigError(f"{path}: is not valid YAML ({yaml_problem(error)})", "Mend that line or value.") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: holds no mapping of keys", "See `yardwatch config schema`.")
     return data

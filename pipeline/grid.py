@@ -103,9 +103,12 @@ class Grid:
         return type(self)(window.width, window.height, (a, b, float(x), d, e, float(y)), self.crs)
 
     def scaled(self, factor: float) -> Self:
-        """The grid over the same ground whose pixels are `factor` times as large; the size is rounded up."""
+        """The grid over the same ground whose pixels are `factor` times as large; the size is rounded up.
+
+        Not for the rounding of a quotient, whose pixel would hold no ground: 2002 / (2002 / 2000) is 2000.0000000000002.
+        """
         a, b, c, d, e, f = self.transform
-        width, height = math.ceil(self.width / factor), math.ceil(self.height / factor)
+        width, height = (max(1, math.ceil(side / factor - 1e-9)) for side in (self.width, self.height))
         return type(self)(width, height, (a * factor, b * factor, c, d * factor, e * factor, f), self.crs)
 
     def pixel_size(self) -> tuple[float, float]:

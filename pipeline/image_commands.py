@@ -37,7 +37,7 @@ def detect_image(image: Path, out: Path, *, gsd: float | None, model: str, as_js
         before = f"  ({raw[name]} boxes before the structure of strings was asked)" if raw[name] != number else ""
         console().print(f"{name:10} {number}{before}")
     for reason in found.skipped.values():
-        console().print(f"not counted: {reason}", style="yellow", markup=False)
+        console().print(f"not counted: {reason}", style="yellow")
     console().print(f"overlay    {out / 'overlay.png'}")
 
 
@@ -134,7 +134,7 @@ def watch_series(images: Sequence[Path], out: Path, *, gsd: float | None, min_ar
     seen = f"{len(stack.names)} looks, {100 * found.observed:.0f} % of the ground seen often enough"
     console().print(f"{len(found.built)} new structures ({found.low} to {found.high}); {seen}")
     for entry in summary["skipped"]:
-        console().print(f"not used: {entry['scene']}: {entry['reason']}", style="yellow", markup=False)
+        console().print(f"not used: {entry['scene']}: {entry['reason']}", style="yellow")
     console().print(f"picture  {out / 'series.png'}")
 
 

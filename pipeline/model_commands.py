@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from pipeline.commands import ROOT, console, print_json
+from pipeline.config import YAML_ERRORS, yaml_problem
 from pipeline.errors import ConfigError
 
 JUDGED_ZOOM = 2.0
@@ -27,8 +28,8 @@ def train_head(recipe: Path, out: Path, steps: int | None, start: str | None, se
     try:
         plan = Recipe.read(recipe)
         plan = plan if seed is None else replace(plan, seed=seed)
-    except (OSError, TypeError, KeyError) as error:
-        raise ConfigError(f"{recipe}: is not a training recipe ({error})", "See configs/train/.") from error
+    except (OSError, TypeError, *YAML_ERRORS) as error:
+        raise ConfigError(f"{recipe}: is not a training recipe ({yaml_problem(error)})", "See configs/train/.") from error
     weights = [train(plan, out / plan.name, steps, start, member) for member in range(len(plan.nets))]
     card = publish_head(plan, weights, out)
     calibrate(card)
@@ -89,4 +90,4 @@ def _show_scores(scores: dict[str, Any]) -> None:
         table.add_row(*cells, *rates, error, mape, "-" if row["length_error_m"] is None else f"{row['length_error_m']:.1f}", held)
     console().print(table)
     for reason in scores["skipped"]:
-        console().print(f"skipped {reason}", style="yellow", markup=False)
+        console().print(f"skipped {reason}", style="yellow")

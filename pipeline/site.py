@@ -35,7 +35,7 @@ def _load_geometry(value: Any, info: ValidationInfo) -> Any:
         path = base / value
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"cannot read the geometry file {path}: {error}") from error
     if isinstance(value, dict) and value.get("type") == "FeatureCollection":
         features = value.get("features") or []

@@ -12,6 +12,7 @@ from pipeline.activity.baseline import FAMILIES
 from pipeline.activity.judge import MIN_EXPOSURE
 from pipeline.activity.nb import Z90
 from pipeline.activity.records import Alert, Estimate
+from pipeline.config import TIMES
 from pipeline.errors import TableError
 
 REQUIRED = ("date", "site", "zone", "class", "value")
@@ -237,4 +238,7 @@ class _Row:
             time = datetime.fromisoformat(text)
         except ValueError:
             self._fail("date", f"'{text}' is not an ISO date", "Write 2023-10-05 or 2023-10-05T02:10:00Z.")
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        time = time if time.tzinfo else time.replace(tzinfo=UTC)
+        if not TIMES[0] <= time <= TIMES[1]:
+            self._fail("date", f"{text} is out of range", f"It must lie between {TIMES[0]:%Y} and {TIMES[1]:%Y}.")
+        return time.astimezone(UTC)

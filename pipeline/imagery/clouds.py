@@ -174,7 +174,7 @@ def _read_mask(scene: Scene, factor: float) -> Mask:
 
         def read(window: Window) -> tuple[F32, Mask]:
             box = ((window.y0, window.y1), (window.x0, window.x1))
-            found = source.read(1, window=box) > 0
+            found = source.read(1, window=box) != 0
             return np.asarray(found[None], np.float32), np.ones(found.shape, np.bool_)
 
         share, _ = area_average(read, scene.grid, scene.grid.scaled(factor).window, factor)

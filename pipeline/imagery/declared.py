@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pipeline.config import SceneMetadata
+from pipeline.config import YAML_ERRORS, SceneMetadata, yaml_problem
 from pipeline.errors import MetadataError
 
 MAX_BYTES = 4 * 2**20
@@ -48,16 +48,22 @@ def from_sidecar(path: Path) -> SceneMetadata | None:
     for beside in (path.with_name(path.name + ".yaml"), path.with_suffix(".yaml")):
         if beside.is_file():
             try:
-                return SceneMetadata.model_validate(yaml.safe_load(_text(beside)))
-            except (yaml.YAMLError, RecursionError) as error:
-                raise MetadataError(f"{beside}: is not valid YAML", "Mend it or remove it.") from error
+                known = yaml.safe_load(_text(beside))
+            except YAML_ERRORS as error:
+                raise MetadataError(f"{beside}: is not valid YAML ({yaml_problem(error)})", "Mend it or remove it.") from error
+            try:
+                return SceneMetadata.model_validate(known)
             except ValidationError as error:
                 raise _explained(beside, error) from error
     return None
 
 
-def from_stac(path: Path) -> SceneMetadata | None:
+def from_stac(path: Path, dtype: str) -> SceneMetadata | None:
     """``<stem>.json`` beside the image when it is a STAC item (1.0 or 1.1): time, GSD, view, radiometry of the image's asset.
+
+    Args:
+        path: the image.
+        dtype: type of its stored numbers; Sentinel-2's 8-bit picture (TCI) never carries the offset of its processing baseline.
 
     Raises:
         MetadataError: it is not JSON, or a member has a wrong type.
@@ -77,7 +83,7 @@ def from_stac(path: Path) -> SceneMetadata | None:
         if Path(str(_mapping(asset).get("href", ""))).name == path.name:
             known |= _radiometry(beside, _mapping(asset))
     baseline = str(properties.get("s2:processing_baseline", ""))
-    if baseline >= "04.00" and "offset" not in known:
+    if baseline >= "04.00" and "offset" not in known and dtype != "uint8":
         applied = properties.get("earthsearch:boa_offset_applied") is True
         known["offset"] = 0.0 if applied else -0.1  # BOA_ADD_OFFSET is -1000 at 1e-4 from baseline 04.00 on
     try:
@@ -110,8 +116,7 @@ def from_tags(path: Path, source: Any) -> SceneMetadata:
 
 def _radiometry(beside: Path, asset: dict[str, Any]) -> dict[str, Any]:
     """Scale, offset, nodata and band names of an asset, from ``bands`` (STAC 1.1) or ``raster:bands`` and ``eo:bands``."""
-    rows = [_mapping(b) for b in asset.get("bands") or asset.get("raster:bands") or [] if isinstance(b, dict)]
-    named = [_mapping(b) for b in asset.get("eo:bands") or asset.get("bands") or [] if isinstance(b, dict)]
+    rows, named = _bands(beside, asset, "bands", "raster:bands"), _bands(beside, asset, "eo:bands", "bands")
     names = [b.get("eo:common_name") or b.get("common_name") or b.get("name") for b in named]
     known: dict[str, Any] = {"bands": tuple(str(n) for n in names)} if names and all(names) else {}
     if any("scale" in r or "raster:scale" in r for r in rows):
@@ -121,8 +126,17 @@ def _radiometry(beside: Path, asset: dict[str, Any]) -> dict[str, Any]:
     return known | ({"nodata": float("nan") if nodata == "nan" else nodata} if nodata is not None else {})
 
 
+def _bands(beside: Path, asset: dict[str, Any], *keys: str) -> list[dict[str, Any]]:
+    """The first of the members that says anything, which must be a list of objects."""
+    key = next((k for k in keys if asset.get(k)), None)
+    bands = asset[key] if key else []
+    if not isinstance(bands, list) or not all(isinstance(b, dict) for b in bands):
+        raise MetadataError(f"{beside}: {key} is not a list of bands, each an object", "Mend it or remove it.")
+    return bands
+
+
 def _one_scale(path: Path, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    if len(set(pairs)) > 1:
+    if any(pair != pairs[0] for pair in pairs):
         raise MetadataError(f"{path}: its bands have different scales", "Bring them to one scale, or declare `scale`.")
     scale, offset = pairs[0]
     return {"scale": scale} | ({} if offset is None else {"offset": offset})

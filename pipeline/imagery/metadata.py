@@ -1,8 +1,8 @@
 """What is known about an image file, from the strongest source down; unknown is an error that names the key.
 
 Precedence: the run's `imagery.scenes` entry, the sidecar ``<file>.yaml`` or ``<stem>.yaml``, a STAC item ``<stem>.json``, the
-TIFF tags, the run's `imagery.defaults`, the product's profile (`pipeline.imagery.sensors`). Only two things are conventions:
-8-bit numbers scale by 1/255 and three unnamed 8-bit bands are red, green, blue; and a georeference declares the GSD.
+TIFF tags, the run's `imagery.defaults`, the product's profile (`pipeline.imagery.sensors`). A georeference declares the GSD. Three
+things are conventions: 8-bit numbers scale by 1/255, three unnamed 8-bit bands are red, green, blue, and one unnamed band is pan.
 """
 
 import re
@@ -52,7 +52,7 @@ def open_scene(
         raise UnreadableError(f"{path}: is not a file", "Check the path.")
     with opened(path) as source:
         grid, dtype = _grid(path, source), _dtype(path, source)
-        sources = [override, from_sidecar(path), from_stac(path), from_tags(path, source), defaults]
+        sources = [override, from_sidecar(path), from_stac(path, dtype), from_tags(path, source), defaults]
         known = _merge(sources)
         georeferenced = grid.crs is not None
         known = _merge([known, declared_by_profile(known.sensor, dtype, georeferenced=georeferenced)])
@@ -91,9 +91,13 @@ def _grid(path: Path, source: Any) -> Grid:
     t = source.transform
     if t.a * t.e == t.b * t.d:
         raise MetadataError(f"{path}: has a CRS but a transform that maps nothing", "Georeference it again.")
+    transform = (t.a, t.b, t.c, t.d, t.e, t.f)
+    if transform == IDENTITY:  # GDAL's answer where the file gives none: not pixels of 1 m at the origin of the map
+        remedy = f"Georeference it, or take the CRS away (rio edit-info --unset-crs {path.name}) and declare `gsd_m`."
+        raise MetadataError(f"{path}: has a CRS but no transform, so neither its place nor its GSD is known", remedy)
     code = source.crs.to_authority()
     crs = ":".join(code) if code else source.crs.to_wkt()
-    return Grid(source.width, source.height, (t.a, t.b, t.c, t.d, t.e, t.f), crs)
+    return Grid(source.width, source.height, transform, crs)
 
 
 def _dtype(path: Path, source: Any) -> str:

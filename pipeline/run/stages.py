@@ -57,13 +57,13 @@ class Stage:
 STAGES = {
     s.name: s
     for s in (
-        Stage("observe", 2, (), "masking what cannot be seen"),
-        Stage("detect", 4, (), "finding objects"),
-        Stage("align", 4, (), "registering looks to the site's frame"),
-        Stage("estimate", 8, ("observe", "detect", "align"), "counting by zone"),
-        Stage("compare", 9, ("observe", "detect"), "comparing consecutive looks"),
-        Stage("judge", 1, ("estimate",), "testing against the baseline"),
-        Stage("draw", 3, ("observe", "detect", "align", "estimate"), "drawing overlays"),
+        Stage("observe", 3, (), "masking what cannot be seen"),
+        Stage("detect", 5, (), "finding objects"),
+        Stage("align", 5, (), "registering looks to the site's frame"),
+        Stage("estimate", 9, ("observe", "detect", "align"), "counting by zone"),
+        Stage("compare", 10, ("observe", "detect"), "comparing consecutive looks"),
+        Stage("judge", 2, ("estimate",), "testing against the baseline"),
+        Stage("draw", 4, ("observe", "detect", "align", "estimate"), "drawing overlays"),
     )
 }
 

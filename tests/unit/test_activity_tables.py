@@ -75,6 +75,8 @@ def test_spreadsheet_habits_are_understood(tmp_path: Path) -> None:
         (HEADER + ROW.replace("73,,,,", "73,,,1.5,"), "column 'exposure': 1.5 is out of range"),
         (HEADER + ROW.replace("73,,", "73,80,"), "column 'low': 80 is above the value 73"),
         (HEADER + ROW.replace("2023-10-05", "05/10/2023"), "line 2, column 'date': '05/10/2023' is not an ISO date"),
+        (HEADER + ROW.replace("2023", "0001"), "line 2, column 'date': 0001-10-05 is out of range"),
+        (HEADER + ROW.replace("2023-10-05", "0001-01-01T00:00+09:00"), "line 2, column 'date': .* is out of range"),
         (HEADER + ROW.replace("tumangang", ""), "line 2, column 'site': is empty"),
         (HEADER + ROW.replace("73,,,,", "73,,,,E9"), "column 'estimator': 'E9' is unknown"),
         (HEADER + ROW + ROW, "line 3 repeats line 2"),

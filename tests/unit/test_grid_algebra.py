@@ -66,3 +66,8 @@ def test_scaling_keeps_the_corner_and_covers_the_ground(grid: Grid, factor: floa
     np.testing.assert_allclose(small.pixel_size(), np.array(grid.pixel_size()) * factor, rtol=1e-9)
     assert 0 <= small.width * factor - grid.width + 1e-6 < factor + 2e-6
     assert 0 <= small.height * factor - grid.height + 1e-6 < factor + 2e-6
+
+
+@given(st.integers(1, 400_000), st.integers(1, 2500))
+def test_a_grid_cut_into_so_many_pixels_has_so_many(side: int, pixels: int) -> None:
+    assert Grid(side, 1, (1, 0, 0, 0, 1, 0), None).scaled(side / pixels).shape == (max(1, -(-pixels // side)), pixels)

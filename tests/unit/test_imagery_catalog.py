@@ -79,6 +79,7 @@ def test_each_bad_file_has_its_reason_and_the_rest_goes_on(make: Maker, tmp_path
     (tmp_path / "twice.tif").write_bytes((tmp_path / "good.tif").read_bytes())
     (tmp_path / "twice.yaml").write_bytes((tmp_path / "good.yaml").read_bytes())
     make("same_id.tif", 4, said="id: good")
+    make("no_day.tif", 6).with_suffix(".yaml").write_text("acquired: 2024-02-30\n")
     outside = tmp_path.parent / "outside.tif"
     outside.write_bytes((tmp_path / "good.tif").read_bytes())
     (tmp_path / "leads.tif").symlink_to(outside)
@@ -94,6 +95,7 @@ def test_each_bad_file_has_its_reason_and_the_rest_goes_on(make: Maker, tmp_path
         "empty.tif": "no valid pixel",
         "twice.tif": "same image as good.tif",
         "same_id.tif": "id 'good' is taken by good.tif",
+        "no_day.tif": "day is out of range for month",
         "leads.tif": "leads out",
         "dangling.tif": "is not a file",
         "pipe.tif": "is not a file",

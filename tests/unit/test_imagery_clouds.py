@@ -145,6 +145,14 @@ def test_the_images_own_mask_is_believed_and_thin_lines_in_it_are_not(make: Make
     assert scene.mask_sha256
 
 
+def test_a_mask_hides_wherever_it_is_not_zero(make: Maker, tmp_path: Path) -> None:
+    hidden = np.zeros((1, 600, 600), np.int8)
+    hidden[0, :300] = -1
+    with rasterio.open(tmp_path / "cover.tif", "w", driver="GTiff", count=1, height=600, width=600, dtype="int8") as target:
+        target.write(hidden)
+    assert (observe(make(ground(), mask="cover.tif")).state == Unseen.MASKED).mean() == pytest.approx(0.5, abs=0.01)
+
+
 def test_exposure_of_an_outline_far_larger_than_its_scene_stays_cheap(make: Maker) -> None:
     observed = observe(make(ground()))
     share, why = exposure(observed, box(-5e6, -5e6, 5e6, 5e6))

@@ -104,6 +104,23 @@ def test_stac_gives_radiometry_of_the_asset_that_is_the_image(tmp_path: Path) ->
         open_scene(stac(path, {"datetime": TIME}, old))
 
 
+def test_the_offset_of_a_processing_baseline_is_none_of_the_8_bit_picture(tmp_path: Path) -> None:
+    said = {"datetime": TIME, "s2:processing_baseline": "05.09", "platform": "sentinel-2a"}
+    picture = stac(image(tmp_path / "TCI.tif"), said)
+    assert open_scene(picture).radiometry == Radiometry(("red", "green", "blue"), 1 / 255, 0.0)
+    measured = stac(image(tmp_path / "SR.tif", dtype="uint16", photometric="RGB"), said)
+    assert open_scene(measured).radiometry.offset == -0.1
+
+
+@pytest.mark.parametrize(
+    "asset", [{"bands": 3}, {"eo:bands": {"name": "red"}}, {"raster:bands": [1]}, {"raster:bands": [{"scale": [1]}]}], ids=str
+)
+def test_an_asset_of_wrong_form_is_named(tmp_path: Path, asset: dict[str, Any]) -> None:
+    with pytest.raises(MetadataError, match=r"a\.json: .*(bands|scale)") as caught:
+        open_scene(stac(image(tmp_path / "a.tif"), {"datetime": TIME}, asset))
+    assert caught.value.fix
+
+
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"stac_version": "1.0.0", "properties": {"gsd": "fine"}}'])
 def test_a_damaged_item_is_named(tmp_path: Path, text: str) -> None:
     path = image(tmp_path / "a.tif", tags={"ACQUIRED": TIME})
@@ -118,7 +135,7 @@ def test_other_json_beside_an_image_is_none_of_ours(tmp_path: Path) -> None:
     assert open_scene(path).gsd_m == 0.5
 
 
-@pytest.mark.parametrize("text", ["- 1", "acquired: [", "a: &a [*a]", "gsd_m: -1", "mask: nothing.tif"])
+@pytest.mark.parametrize("text", ["- 1", "acquired: [", "a: &a [*a]", "gsd_m: -1", "mask: nothing.tif", "acquired: 2024-02-30"])
 def test_a_damaged_sidecar_is_named(tmp_path: Path, text: str) -> None:
     path = image(tmp_path / "a.tif", tags={"ACQUIRED": TIME})
     path.with_suffix(".yaml").write_text(text)
@@ -142,6 +159,14 @@ def test_a_damaged_sidecar_is_named(tmp_path: Path, text: str) -> None:
 def test_a_georeference_declares_the_size_of_a_pixel(crs: str, transform: Any, metres: tuple[float, float]) -> None:
     size = ground_size(Grid(2, 2, tuple(map(float, transform)), crs))  # type: ignore[arg-type]
     assert size == pytest.approx(metres, rel=3e-3)
+
+
+def test_a_crs_without_a_transform_declares_no_gsd(tmp_path: Path) -> None:
+    path = image(tmp_path / "a.tif", crs=None, tags={"ACQUIRED": TIME})
+    with rasterio.open(path, "r+") as target:
+        target.crs = "EPSG:32611"
+    with pytest.raises(MetadataError, match=r"a\.tif: has a CRS but no transform.*gsd_m"):
+        open_scene(path, SceneMetadata(gsd_m=1))
 
 
 def test_degrees_far_from_square_are_refused_with_the_command_that_mends_them(tmp_path: Path) -> None:
