@@ -183,11 +183,12 @@ def spikes(
 def report(
     config: Annotated[Path, typer.Argument(help="The run file of a finished run.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder of the run, instead of the file's.")] = None,
+    imagery: Annotated[Path | None, typer.Option(help="Folder of images, instead of the file's.")] = None,
 ) -> None:
     """Write the pictures, tables and report of a finished run again; does no detection."""
     from pipeline import commands
 
-    commands.rebuild_report(config, out)
+    commands.rebuild_report(config, out, imagery)
 
 
 @config_app.command("check")

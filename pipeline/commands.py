@@ -140,9 +140,9 @@ def _alert_table(title: str, alerts: Sequence[Alert]) -> Table:
     return table
 
 
-def rebuild_report(path: Path, out: Path | None) -> None:
+def rebuild_report(path: Path, out: Path | None, imagery: Path | None) -> None:
     """Publish a finished run again; refuses when a stage is missing."""
-    run_job(config.load_run(path), out=out, imagery=None, quiet=False, as_json=False, cached_only=True)
+    run_job(config.load_run(path), out=out, imagery=imagery, quiet=False, as_json=False, cached_only=True)
 
 
 def tell_case(case: str, out: Path, *, quiet: bool) -> None:

@@ -78,7 +78,7 @@ def amount(estimate: Estimate) -> str:
     number = _number(estimate.value)
     if estimate.unit == "TEU":
         return f"{bound}{number} TEU of boxes in a pile"
-    return f"{bound}{number} {_name(estimate.cls, one=number == '1')}"
+    return f"{bound}{number} {class_in_words(estimate.cls, one=number == '1')}"
 
 
 def sentences(alert: Alert) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _seen(estimate: Estimate) -> str:
     verb = "measured" if estimate.unit != "count" else "counted"
     if estimate.interval_only and interval:
         low, high = _number(estimate.low or 0.0), _number(estimate.high or 0.0)
-        many = _name(estimate.cls) if estimate.unit == "count" else estimate.unit
+        many = class_in_words(estimate.cls) if estimate.unit == "count" else estimate.unit
         return f"{_place(estimate)}, {_day(estimate)}: between {low} and {high} {many}{part}."
     return f"{_place(estimate)}, {_day(estimate)}: {amount(estimate)} {verb}{interval}{part}."
 
@@ -176,7 +176,7 @@ def _confidence(alert: Alert) -> str:
     return f"Confidence in the observation is {level}: {', '.join(weak)}."
 
 
-def _name(cls: str, *, one: bool = False) -> str:
+def class_in_words(cls: str, *, one: bool = False) -> str:
     """A class in words: ``railcar`` is one railcar or several railcars, ``boxes_present`` stays as it is."""
     words = cls.replace("_", " ")
     return words if one or cls not in _COUNTED else words + "s"

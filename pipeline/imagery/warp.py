@@ -14,13 +14,15 @@ F64 = NDArray[np.float64]
 
 MAX_SIDE_PX = 4096
 """Longer side of a common grid: pixel change of larger pairs is computed at a coarser GSD; objects keep their own precision."""
+MIN_SIDE_PX = 8
+"""Shorter side of a common grid: less holds no gradient clear of its own edges (two pixels on each side) to register by."""
 AVERAGE_FROM = 1.5
 """A scene so many times finer than the grid is averaged first, since bilinear sampling would skip pixels."""
 _LATTICE = 5  # points per side at which a map between two CRSs is sampled
 
 
 def common_grid(before: Scene, after: Scene) -> Grid | None:
-    """The frame of `before` cut to the overlap, at the coarser GSD of the two; None where they do not meet.
+    """The frame of `before` cut to the overlap, at the coarser GSD of the two; None where that is under `MIN_SIDE_PX` pixels wide.
 
     It starts on a pixel corner of `before`, so that `before` is cropped, not resampled, where it is the coarser one. Scenes without
     georeference are taken to share their upper left corner and are scaled by their GSD.
@@ -46,7 +48,8 @@ def common_grid(before: Scene, after: Scene) -> Grid | None:
         return None
     factor = max(1.0, after.gsd_m / before.gsd_m, max(x1 - x0, y1 - y0) / MAX_SIDE_PX)
     cut = before.grid.crop(Window(int(x0), int(y0), int(x1), int(y1)))
-    return cut if factor == 1 else cut.scaled(factor)
+    grid = cut if factor == 1 else cut.scaled(factor)
+    return None if min(grid.shape) < MIN_SIDE_PX else grid
 
 
 def frame(scene: Scene, reference: Scene) -> Grid:

@@ -1,10 +1,13 @@
 """Tables and rasters out. Each file is written under a temporary name and renamed; the same values give the same bytes."""
 
 import csv
+import filecmp
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -33,26 +36,65 @@ ESTIMATE_COLUMNS = (
 )  # fmt: skip
 
 
-def write(path: Path, content: bytes | str | Callable[[Path], None]) -> Path:
-    """Write a file atomically.
+PART = ".part-"
+"""How the names of unfinished files and folders begin; the process that makes them follows: `sweep` leaves a live one's alone."""
+
+
+def part_prefix() -> str:
+    """For the temporary names of this process."""
+    return f"{PART}{os.getpid()}-"
+
+
+def sweep(parts: Iterable[Path]) -> int:
+    """Remove those of the unfinished files and folders that dead processes left; returns their number."""
+    left = [p for p in parts if not _in_progress(p)]
+    for path in left:
+        with suppress(OSError):  # what cannot be removed stays
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return len(left)
+
+
+def _in_progress(part: Path) -> bool:
+    """Whether the process named in a temporary name lives; signal 0 asks and does nothing."""
+    try:
+        os.kill(int(part.name.removeprefix(PART).split("-")[0]), 0)
+    except PermissionError:  # it lives, and is somebody else's
+        return True
+    except (ProcessLookupError, OverflowError, ValueError):  # the last two: no name of ours, or one of an earlier version
+        return False
+    return True
+
+
+def write(path: Path, content: bytes | str | Path | Callable[[Path], None]) -> Path:
+    """Write a file atomically, or copy one there; a file that holds the same bytes already is left alone.
 
     Raises:
         StoreError: the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=part_prefix(), suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        if callable(content):
-            content(temporary)
-        else:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.chmod(0o644)  # temporary files are private; a result is meant to be read
-        temporary.replace(path)
+        try:
+            _fill(temporary, content)
+            if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
+                temporary.chmod(0o644)  # temporary files are private; a result is meant to be read
+                temporary.replace(path)
+        finally:  # gone already when it was renamed
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror})", "Choose another --out.") from error
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error})", "Choose another --out.") from error
     return path
+
+
+def _fill(path: Path, content: bytes | str | Path | Callable[[Path], None]) -> None:
+    if isinstance(content, Path):
+        shutil.copyfile(content, path)
+    elif callable(content):
+        content(path)
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def estimates_csv(estimates: Sequence[Estimate]) -> str:
@@ -151,7 +193,8 @@ def _properties(scene: Scene, d: Detections, i: int) -> dict[str, Any]:
 def detections_parquet(path: Path, rows: Sequence[tuple[Scene, Detections, Sequence[str]]], *, objects: bool) -> None:
     """GeoParquet in the native CRS of the first scene: scene, time, class, subtype, flags, score, zone, geometry.
 
-    Without `objects` the geometry of every row is empty: what was where inside a zone stays out of shareable files.
+    All scenes have a CRS, or none has. Without `objects` the geometry of every row is empty: what was where inside a zone stays out
+    of shareable files.
     """
     import geopandas as gpd
     from shapely import Polygon

@@ -249,7 +249,7 @@ def png(image: Image.Image) -> bytes:
 def gif(frames: Sequence[Image.Image]) -> bytes:
     """A blink of two frames, 0.7 s each."""
     buffer = BytesIO()
-    small = [f.resize((min(f.width, 900), round(f.height * min(f.width, 900) / f.width))) for f in frames]
+    small = [f.resize((min(f.width, 900), max(1, round(f.height * min(f.width, 900) / f.width)))) for f in frames]
     small[0].save(buffer, "GIF", save_all=True, append_images=small[1:], duration=700, loop=0)
     return buffer.getvalue()
 

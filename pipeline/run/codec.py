@@ -15,6 +15,7 @@ from pipeline.change.records import Alignment, ObjectChanges
 from pipeline.detection.scene import SceneDetections
 from pipeline.grid import Grid
 from pipeline.imagery.observed import Observed
+from pipeline.review.export import to_json
 
 
 def save_detections(folder: Path, detections: Detections, skipped: Mapping[str, str]) -> None:
@@ -127,8 +128,8 @@ def alert_from(record: Mapping[str, Any]) -> Alert:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Sorted, indented JSON with a final newline; NaN is refused, since JSON has none."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    """As `to_json`."""
+    path.write_text(to_json(value), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

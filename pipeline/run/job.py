@@ -8,18 +8,20 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 from models.card import find, find_tracks
-from pipeline.config import Run
+from pipeline.config import DetectionSettings, Run
 from pipeline.errors import StoreError, YardwatchError
 from pipeline.imagery.catalog import build_catalog
+from pipeline.imagery.files import sha256
 from pipeline.imagery.place import sees
 from pipeline.imagery.scene import Scene
-from pipeline.run import stages
+from pipeline.run import codec, stages
 from pipeline.run.executors import open_executor, run_all
+from pipeline.run.looks import grouped, shared
 from pipeline.run.stages import STAGES
 from pipeline.run.store import Store, digest
 from pipeline.site import Site
@@ -65,7 +67,18 @@ class SiteResult:
 
 @dataclass
 class Job:
-    """A run in progress. `made` and `reused` count artefacts by stage; `skipped` holds what was left out, with the reason."""
+    """A run in progress.
+
+    Attributes:
+        run, progress: what to do, and who is told of it.
+        cached_only: make nothing: what a finished run could not make is left out again, with its reason.
+        made, reused, seconds: artefacts and time by stage.
+        skipped: (name, reason) of what was left out.
+        failed: key -> reason of each artefact that its own input forbids.
+        inputs: scenes and sites by digest.
+        artefacts: stage, label, key and files of each artefact.
+        folders, keys: where an artefact lies and its key, by stage and label.
+    """
 
     run: Run
     progress: Progress
@@ -74,6 +87,8 @@ class Job:
     reused: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, Any] = field(default_factory=dict)
     artefacts: list[dict[str, Any]] = field(default_factory=list)
     folders: dict[tuple[str, str], Path] = field(default_factory=dict)
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -82,6 +97,22 @@ class Job:
     def store(self) -> Store:
         """Where artefacts are kept."""
         return Store(self.run.output / "store")
+
+    @property
+    def detection(self) -> DetectionSettings:
+        """The run's settings with the runtime that ``auto`` is on this machine: other runtimes give other scores (law 8)."""
+        from models.runtime import best_runtime
+
+        settings = self.run.detection
+        return settings if settings.runtime != "auto" else settings.model_copy(update={"runtime": best_runtime()})
+
+    def earlier(self) -> dict[str, Any]:
+        """The manifest of the run that was published here last; empty without one."""
+        try:
+            found = codec.read_json(self.run.output / "manifest.json")
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def perform(self) -> list[SiteResult]:
         """Do everything that is not done yet.
@@ -96,6 +127,8 @@ class Job:
         catalog = build_catalog(self.run.imagery)
         self.skipped += [(s.name, s.reason) for s in catalog.skipped]
         seen = [s for s in catalog.scenes if not self._embargoed(s)]
+        named = zip(self.run.sites, sites, strict=True)
+        self.inputs = {"scenes": [_digests(s) for s in seen], "sites": [_site_digests(path, site) for path, site in named]}
         with open_executor(self.run.execution) as executor:
             self.store.sweep()
             self._make(
@@ -104,7 +137,7 @@ class Job:
                 [self._task("observe", s.id, _facts(s), partial(stages.do_observe, s)) for s in seen],
             )
             seen = [s for s in seen if ("observe", s.id) in self.folders]
-            settings = self.run.detection
+            settings = self.detection
             tasks = [
                 self._task(
                     "detect",
@@ -129,21 +162,29 @@ class Job:
         if not scenes:
             self.skipped.append((site.id, "no usable image shows this site"))
             return None
-        reference = next((s for s in scenes if s.id == site.reference), scenes[0])
+        reference = next((s for s in scenes if site.reference in {s.id, None}), None)
+        if reference is None:
+            what = f"its reference scene '{site.reference}', in whose frame its outlines lie, is no usable image that shows it"
+            self.skipped.append((site.id, f"{what}. Correct `reference` in its site file, or mend or add that image."))
+            return None
         align = self._align(site, scenes, reference, executor)
         scenes = [s for s in scenes if s.id in align]
-        looks = _group(scenes, self.run.activity.look_hours)
+        looks = grouped(scenes, self.run.activity.look_hours)
         made = {(stage, s.id): self.folders[stage, s.id] for s in scenes for stage in ("observe", "detect")}
         made |= {("align", name): folder for name, folder in align.items()}
         facts = site.model_dump(mode="json")
         inputs = [facts, counting, [[self._keys_of(site, s) for s in look] for look in looks]]
         work = partial(stages.do_estimate, site, reference, looks, made, self.run.model)
         self._make("estimate", None, [self._task("estimate", site.id, inputs, work)])
+        if ("estimate", site.id) not in self.folders:
+            return None
         estimate = self.folders["estimate", site.id]
         activity = self.run.activity
         inputs = [self.keys["estimate", site.id], activity.model_dump()]
         self._make("judge", None, [self._task("judge", site.id, inputs, partial(stages.do_judge, estimate, activity))])
-        pairs = self._compare(looks, executor)
+        if ("judge", site.id) not in self.folders:
+            return None
+        pairs = self._compare(site, looks, executor)
         drawn = self._draw(site, scenes, reference, made, executor)
         return SiteResult(site, looks, reference, align, estimate, self.folders["judge", site.id], drawn, pairs)
 
@@ -166,9 +207,12 @@ class Job:
         ]
         return self._by_scene(site, scenes, "align", executor, tasks)
 
-    def _compare(self, looks: Sequence[Sequence[Scene]], executor: Executor | None) -> tuple[tuple[Scene, Scene, Path], ...]:
-        """(before, after, folder) of consecutive looks, each by its first scene."""
-        pairs = [(a[0], b[0], f"{a[0].id}__{b[0].id}") for a, b in pairwise(looks)]
+    def _compare(
+        self, site: Site, looks: Sequence[Sequence[Scene]], executor: Executor | None
+    ) -> tuple[tuple[Scene, Scene, Path], ...]:
+        """(before, after, folder) of consecutive looks, each by the scene that shares most of the site with the other's."""
+        best = (max(product(*two), key=partial(shared, site)) for two in pairwise(looks))
+        pairs = [(a, b, f"{a.id}__{b.id}") for a, b in best]
         settings = self.run.change
         tasks = []
         for a, b, name in pairs:
@@ -216,15 +260,15 @@ class Job:
     def _make(self, stage: str, executor: Executor | None, tasks: Sequence[Task]) -> None:
         """Make what is missing; a task that fails on its own input is skipped with its reason, the rest goes on."""
         missing = [t for t in tasks if not self.store.has(stage, t.key)]
-        if missing and self.cached_only:
-            raise StoreError(f"{self.run.output}: stage '{stage}' is not done", "Run `yardwatch run` first.")
         started = time.monotonic()
-        failed: dict[str, str] = {}
+        work: Callable[[Task], str] = self._refuse if self.cached_only else partial(_attempt, self.store)
+        failed: set[str] = set()
         self.progress(STAGES[stage].does, 0, len(missing))
-        for number, (task, error) in enumerate(run_all(executor, partial(_attempt, self.store), missing), start=1):
+        for number, (task, error) in enumerate(run_all(None if self.cached_only else executor, work, missing), start=1):
             self.progress(STAGES[stage].does, number, len(missing))
             if error:
-                failed[task.label] = error
+                failed.add(task.label)
+                self.failed[task.key] = error
                 self.skipped.append((task.label, f"{stage}: {error}"))
         for task in tasks:
             if task.label not in failed:
@@ -234,6 +278,19 @@ class Job:
         self.made[stage] = self.made.get(stage, 0) + len(missing) - len(failed)
         self.reused[stage] = self.reused.get(stage, 0) + len(tasks) - len(missing)
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+        if len(missing) > len(failed):
+            log.info("%s: %d made in %.1f s", stage, len(missing) - len(failed), time.monotonic() - started)
+
+    def _refuse(self, task: Task) -> str:
+        """Why the finished run could not make an artefact.
+
+        Raises:
+            StoreError: it never tried.
+        """
+        reason = self.earlier().get("failed", {}).get(task.key)
+        if not reason:
+            raise StoreError(f"{self.run.output}: stage '{task.stage}' is not done", "Run `yardwatch run` first.")
+        return str(reason)
 
     def manifest(self) -> dict[str, Any]:
         """Inputs, weights, settings and artefacts by digest; the same job gives the same manifest, so it holds no clock."""
@@ -244,9 +301,12 @@ class Job:
             "name": self.run.name,
             "version": VERSION,
             "settings": settings,
+            "runtime": self.detection.runtime,
+            "inputs": self.inputs,
             "stages": {name: stage.version for name, stage in STAGES.items()},
             "models": [{"name": card.name, "sha256": card.sha256} for card in (*find(self.run.model), find_tracks())],
             "artefacts": sorted(self.artefacts, key=lambda a: (a["stage"], a["label"])),
+            "failed": self.failed,
             "skipped": [{"name": n, "reason": r} for n, r in sorted(self.skipped)],
         }
 
@@ -277,12 +337,12 @@ def _facts(scene: Scene) -> dict[str, Any]:
     return {k: v for k, v in asdict(scene).items() if k not in {"path", "mask_path"}}
 
 
-def _group(scenes: Sequence[Scene], hours: float) -> tuple[tuple[Scene, ...], ...]:
-    """Scenes of a site in looks: a scene within `hours` of a look's first scene belongs to it."""
-    looks: list[list[Scene]] = []
-    for scene in scenes:
-        if looks and scene.time - looks[-1][0].time < timedelta(hours=hours):
-            looks[-1].append(scene)
-        else:
-            looks.append([scene])
-    return tuple(tuple(look) for look in looks)
+def _digests(scene: Scene) -> dict[str, str]:
+    """What tells an image and its mask from any other."""
+    found = {"id": scene.id, "file": scene.path.name, "sha256": scene.sha256}
+    return found if scene.mask_path is None else found | {"mask": scene.mask_path.name, "mask_sha256": scene.mask_sha256}
+
+
+def _site_digests(path: Path, site: Site) -> dict[str, str]:
+    """Digests of a site file and of what it says, the outlines included that it takes from other files."""
+    return {"id": site.id, "file": path.name, "sha256": sha256(path), "content_sha256": digest(site.model_dump(mode="json"))}

@@ -12,61 +12,56 @@ from pipeline.activity.calls import ShipCall, ship_calls
 from pipeline.activity.estimate import in_zone
 from pipeline.activity.records import Alert, Estimate
 from pipeline.activity.tables import record
+from pipeline.activity.wording import class_in_words
 from pipeline.activity.zonal import Side, ZoneChange, zone_changes
 from pipeline.change.patches import patch_words
 from pipeline.imagery.catalog import stac_item
 from pipeline.imagery.scene import Scene
 from pipeline.review import export
 from pipeline.review.about import VERSION
-from pipeline.review.charts import count_chart
+from pipeline.review.charts import count_chart, standalone
 from pipeline.review.report import PairView, Picture, ReportContext, SiteView, build_report
 from pipeline.run import codec, stages
 from pipeline.run.job import Job, SiteResult
-from pipeline.run.store import file_digest, publish
+from pipeline.run.store import Output
+from pipeline.site import PIXEL_CRS
 
 
 def publish_all(job: Job, results: Sequence[SiteResult]) -> list[Alert]:
     """Write every result below the run's output folder; files that have not changed are left alone.
 
+    What the publication before wrote there and this one does not, such as the overlay of an image taken away since, is removed.
+
     Returns:
         The verdict on the last look of every series.
     """
-    out = job.run.output
+    out = Output(job.run.output)
+    out.sweep()
     alerts = [a for r in results for a in _alerts(r, "last")]
     estimates = [e for r in results for e in stages.load_estimates(r.estimate)]
     calls = [c for r in results for c in ship_calls(stages.load_estimates(r.estimate))]
-    _write(out / "estimates.csv", export.estimates_csv(estimates))
-    _write(
-        out / "alerts.json",
+    out.write("estimates.csv", export.estimates_csv(estimates))
+    out.write(
+        "alerts.json",
         export.to_json([record(a) | {"wording": list(a.wording), "evidence": list(a.evidence)} for a in alerts]),
     )
-    _write(out / "calls.json", export.to_json([_call(c) for c in calls]))
+    out.write("calls.json", export.to_json([_call(c) for c in calls]))
     changes = {r.site.id: _zone_changes(job, r) for r in results}
-    _write(out / "changes.csv", export.zone_changes_csv([row for rows in changes.values() for row in rows]))
+    out.write("changes.csv", export.zone_changes_csv([row for rows in changes.values() for row in rows]))
     views = [_site_view(out, r, changes[r.site.id]) for r in results]
     for result in results:
         for look in result.looks:
             for scene in look:
-                _write(out / "stac" / f"{scene.id}.json", export.to_json(stac_item(scene)))
-    _objects(job, results)
-    _write(out / "report.html", build_report(_context(job, views, results)))
-    manifest = job.manifest() | {"outputs": _digests(out)}
-    _write(out / "manifest.json", export.to_json(manifest))
-    with (out / "run.jsonl").open("a", encoding="utf-8") as log:
+                out.write(f"stac/{scene.id}.json", export.to_json(stac_item(scene)))
+    _objects(job, out, results)
+    out.write("report.html", build_report(_context(job, views, results)))
+    earlier = job.earlier()
+    if "inputs" in earlier:  # a manifest without them lists whatever lay in the folder, other people's files too
+        out.prune(earlier["outputs"])
+    export.write(out.root / "manifest.json", export.to_json(job.manifest() | {"outputs": out.files}))
+    with (out.root / "run.jsonl").open("a", encoding="utf-8") as log:
         log.write(job.log_line())
     return alerts
-
-
-def _write(path: Path, text: str) -> None:
-    """Write unless the file already says so: a second run leaves times of modification alone."""
-    if not path.is_file() or path.read_bytes() != text.encode():
-        export.write(path, text)
-
-
-def _digests(out: Path) -> dict[str, str]:
-    """SHA-256 of every result, by relative path."""
-    files = [p for p in out.rglob("*") if p.is_file() and "store" not in p.relative_to(out).parts]
-    return {str(p.relative_to(out)): file_digest(p) for p in sorted(files) if p.name not in {"manifest.json", "run.jsonl"}}
 
 
 def _alerts(result: SiteResult, which: str) -> list[Alert]:
@@ -99,7 +94,7 @@ def _zone_changes(job: Job, result: SiteResult) -> list[ZoneChange]:
     return rows
 
 
-def _site_view(out: Path, result: SiteResult, changes: Sequence[ZoneChange]) -> SiteView:
+def _site_view(out: Output, result: SiteResult, changes: Sequence[ZoneChange]) -> SiteView:
     site = result.site
     estimates, every = stages.load_estimates(result.estimate), _alerts(result, "all")
     last = _alerts(result, "last")
@@ -108,15 +103,15 @@ def _site_view(out: Path, result: SiteResult, changes: Sequence[ZoneChange]) -> 
         key = (alert.estimate.zone, alert.estimate.zone_version, alert.estimate.cls)
         series = [e for e in estimates if (e.zone, e.zone_version, e.cls) == key]
         judged = [a for a in every if (a.estimate.zone, a.estimate.zone_version, a.estimate.cls) == key]
-        title = f"{alert.estimate.zone}: {alert.estimate.cls}s"
+        title = f"{alert.estimate.zone}: {class_in_words(alert.estimate.cls)}"
         charts[title] = count_chart(series, [*judged[:-1], alert], title)
-        _write(out / "charts" / f"{site.id}-{alert.estimate.zone}-{alert.estimate.cls}.svg", charts[title])
+        out.write(f"charts/{site.id}-{alert.estimate.zone}-{alert.estimate.cls}.svg", standalone(charts[title]))
     looks = []
     for look in result.looks:
         for scene in look:
             if scene.id in result.drawn:
                 link = f"overlays/{site.id}/{scene.id}.png"
-                publish(result.drawn[scene.id] / "overlay.png", out / link)
+                out.write(link, result.drawn[scene.id] / "overlay.png")
                 alt = f"{scene.id}, {scene.time:%Y-%m-%d}, {scene.sensor}"
                 small = Picture((result.drawn[scene.id] / "small.jpg").read_bytes(), "image/jpeg", link, alt)
                 looks.append((small, [e for e in estimates if scene.id in e.scene_ids]))
@@ -138,13 +133,13 @@ def _latest(result: SiteResult) -> Picture | None:
     return None
 
 
-def _pair_view(out: Path, site: str, pair: tuple[Scene, Scene], folder: Path, changes: Sequence[ZoneChange]) -> PairView:
+def _pair_view(out: Output, site: str, pair: tuple[Scene, Scene], folder: Path, changes: Sequence[ZoneChange]) -> PairView:
     before, after = pair
     known = codec.read_json(folder / "pair.json")
     alignment = codec.alignment_from(known["alignment"])
     name = f"changes/{site}/{before.id}__{after.id}"
-    publish(folder / "pair.png", out / f"{name}.png")
-    publish(folder / "blink.gif", out / f"{name}.gif")
+    out.write(f"{name}.png", folder / "pair.png")
+    out.write(f"{name}.gif", folder / "blink.gif")
     words = "Registered" if alignment.applied else "Not shifted"
     words += f": dx {alignment.dx_px:.2f}, dy {alignment.dy_px:.2f} px, residual {alignment.residual_px:.2f} px; {alignment.reason}."
     words += f" {patch_words(known['patches'])}"
@@ -161,9 +156,19 @@ def _pair_view(out: Path, site: str, pair: tuple[Scene, Scene], folder: Path, ch
     return PairView(title, pictures[0], pictures[1], f"{name}.png", words, known["counts"], changes)
 
 
-def _objects(job: Job, results: Sequence[SiteResult]) -> None:
-    """``detections.geojson`` and ``.parquet``: zone totals unless the run asks for single objects (METHOD 8b)."""
-    out, features, rows = job.run.output, [], []
+def _objects(job: Job, out: Output, results: Sequence[SiteResult]) -> None:
+    """``detections.geojson`` and ``.parquet``; where a run has both kinds, ``detections-pixel`` holds the sites without georeference.
+
+    A table has one CRS or none: pixels and coordinates never stand in one file.
+    """
+    kinds = [[r for r in results if (r.site.crs == PIXEL_CRS) == pixel] for pixel in (False, True)]
+    for name, kind in zip(("detections", "detections-pixel"), [k for k in kinds if k] or [[]], strict=False):
+        _objects_in_one_frame(job, out, name, kind)
+
+
+def _objects_in_one_frame(job: Job, out: Output, name: str, results: Sequence[SiteResult]) -> None:
+    """Zone totals unless the run asks for single objects (METHOD 8b)."""
+    features, rows = [], []
     for result in results:
         estimates = stages.load_estimates(result.estimate)
         for zone in result.site.zones:
@@ -173,18 +178,18 @@ def _objects(job: Job, results: Sequence[SiteResult]) -> None:
             for scene in look:
                 detections = codec.load_detections(job.folders["detect", scene.id])
                 rows.append((scene, *_with_zones(result, scene, detections)))
-    pixel = any(r.site.crs == "pixel" for r in results)
-    if job.run.review.objects:
+    crs = None if any(r.site.crs == PIXEL_CRS for r in results) else "EPSG:4326"
+    objects = job.run.review.objects
+    if objects:
         features = [f | {"properties": f["properties"] | {"scene": s.id}} for s, d, _ in rows for f in export.detection_features(s, d)]
     else:  # only objects inside zones, placed at their zone: rounding to the zone is the point
         rows = [(s, d.take(np.array([bool(z) for z in zones], np.bool_)), [z for z in zones if z]) for s, d, zones in rows]
-    _write(out / "detections.geojson", export.collection(features, None if pixel else "EPSG:4326"))
-    table = out / "detections.parquet"
-    export.write(table, lambda path: export.detections_parquet(path, rows, objects=job.run.review.objects))
+    out.write(f"{name}.geojson", export.collection(features, crs))
+    out.write(f"{name}.parquet", lambda path: export.detections_parquet(path, rows, objects=objects))
 
 
 def _zone_feature(result: SiteResult, geometry: dict[str, Any], key: str, estimates: Sequence[Estimate]) -> dict[str, Any]:
-    crs = None if result.site.crs == "pixel" else result.site.crs
+    crs = None if result.site.crs == PIXEL_CRS else result.site.crs
     looks = [{"time": e.time.isoformat(), "class": e.cls, "value": e.value, "exposure": round(e.exposure, 3)} for e in estimates]
     properties = {"site": result.site.id, "zone": key, "looks": looks}
     return {"type": "Feature", "geometry": export.lonlat(geometry, crs), "properties": properties}

@@ -44,26 +44,24 @@ class Stage:
     Attributes:
         name: folder in the store.
         version: rises when the output of the same input changes.
-        needs: stages whose artefacts it reads.
         does: for the progress line.
     """
 
     name: str
     version: int
-    needs: tuple[str, ...]
     does: str
 
 
 STAGES = {
     s.name: s
     for s in (
-        Stage("observe", 3, (), "masking what cannot be seen"),
-        Stage("detect", 5, (), "finding objects"),
-        Stage("align", 5, (), "registering looks to the site's frame"),
-        Stage("estimate", 9, ("observe", "detect", "align"), "counting by zone"),
-        Stage("compare", 10, ("observe", "detect"), "comparing consecutive looks"),
-        Stage("judge", 2, ("estimate",), "testing against the baseline"),
-        Stage("draw", 4, ("observe", "detect", "align", "estimate"), "drawing overlays"),
+        Stage("observe", 3, "masking what cannot be seen"),
+        Stage("detect", 5, "finding objects"),
+        Stage("align", 5, "registering looks to the site's frame"),
+        Stage("estimate", 9, "counting by zone"),
+        Stage("compare", 10, "comparing consecutive looks"),
+        Stage("judge", 2, "testing against the baseline"),
+        Stage("draw", 4, "drawing overlays"),
     )
 }
 

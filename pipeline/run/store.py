@@ -2,20 +2,21 @@
 
 An artefact is a folder ``<root>/<stage>/<key>/`` whose key is a digest of everything the stage depends on. It is written
 under a temporary name, renamed, and its marker file comes last, so a folder with a marker is complete and a folder
-without one is rubbish from an interrupted run.
+without one is rubbish from an interrupted run. Two runs may share a store: they write the same bytes, and the first one's stay.
 """
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.errors import StoreError
+from pipeline.imagery.files import sha256
+from pipeline.review import export
 
 MARKER = "done.json"
 
@@ -24,12 +25,6 @@ def digest(value: Any) -> str:
     """SHA-256 of a JSON-able value in canonical form (sorted keys, no spaces), hexadecimal."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +54,17 @@ class Store:
         final = self.folder(stage, key)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=final.parent))
+            with TemporaryDirectory(prefix=export.part_prefix(), dir=final.parent, ignore_cleanup_errors=True) as name:
+                temporary = Path(name)
+                write(temporary)
+                files = {p.name: sha256(p) for p in sorted(temporary.iterdir())}
+                (temporary / MARKER).write_text(json.dumps({"key": key, "files": files}, indent=1), encoding="utf-8")
+                if not self.has(stage, key):
+                    shutil.rmtree(final, ignore_errors=True)  # no marker: rubbish of an interrupted run
+                    temporary.replace(final)
         except OSError as error:
-            raise StoreError(f"{final.parent}: cannot be written ({error.strerror})", "Choose another --out.") from error
-        try:
-            write(temporary)
-            files = {p.name: file_digest(p) for p in sorted(temporary.iterdir())}
-            (temporary / MARKER).write_text(json.dumps({"key": key, "files": files}, indent=1), encoding="utf-8")
-            if final.exists():  # no marker: rubbish of an interrupted run; or a twin finished first, with the same bytes
-                shutil.rmtree(final)
-            temporary.replace(final)
-        finally:  # gone already when it was renamed
-            shutil.rmtree(temporary, ignore_errors=True)
+            if not self.has(stage, key):  # otherwise a twin was faster, with the same bytes
+                raise StoreError(f"{final.parent}: cannot be written ({error.strerror or error})", "Choose another --out.") from error
         return final
 
     def files(self, stage: str, key: str) -> Mapping[str, str]:
@@ -80,29 +74,45 @@ class Store:
         return found
 
     def sweep(self) -> int:
-        """Remove what interrupted runs left behind; returns the number of folders removed."""
-        rubbish = [p for p in self.root.glob("*/.part-*") if p.is_dir()]
-        for folder in rubbish:
-            shutil.rmtree(folder, ignore_errors=True)
-        return len(rubbish)
+        """Remove what interrupted runs left behind, but not what another run is writing; returns the number of folders removed."""
+        return export.sweep(self.root.glob(f"*/{export.PART}*"))
 
 
-def publish(source: Path, target: Path) -> bool:
-    """Copy a file out of the store atomically; returns False when the target already has the same bytes.
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The published files of one run: what was written through it, and nothing else, is listed.
 
-    Raises:
-        StoreError: the target cannot be written.
+    Attributes:
+        root: the run's output folder.
+        files: SHA-256 of every file of this publication, by its path below `root`.
     """
-    try:
-        if target.is_file() and target.stat().st_size == source.stat().st_size and file_digest(target) == file_digest(source):
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
-        shutil.copyfile(source, temporary)
-        temporary.chmod(0o644)  # mkstemp makes files private; a result is meant to be read
-        temporary.replace(target)
-    except OSError as error:
-        raise StoreError(f"{target}: cannot be written ({error.strerror})", "Choose another --out.") from error
-    return True
+
+    root: Path
+    files: dict[str, str] = field(default_factory=dict)
+
+    def write(self, name: str, content: bytes | str | Path | Callable[[Path], None]) -> None:
+        """As `export.write`.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        self.files[name] = sha256(export.write(self.root / name, content))
+
+    def sweep(self) -> int:
+        """Remove the files that an interrupted publication left half written; returns their number."""
+        return export.sweep(p for deep in ("", "*/", "*/*/") for p in self.root.glob(f"{deep}{export.PART}*"))
+
+    def prune(self, earlier: Mapping[str, str]) -> None:
+        """Remove what an earlier publication wrote and this one did not; a file that was changed since is no longer ours.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        try:
+            for name in earlier.keys() - self.files.keys():
+                path = self.root / name
+                inside = path.resolve().is_relative_to(self.root.resolve())
+                if inside and path.is_file() and sha256(path) == earlier[name]:
+                    path.unlink()
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot be written ({error.strerror or error})", "Choose another --out.") from error

@@ -19,7 +19,7 @@ from pipeline.grid import Grid
 from pipeline.imagery.metadata import open_scene
 from pipeline.imagery.scene import Scene
 from pipeline.imagery.tiles import read
-from pipeline.imagery.warp import MAX_SIDE_PX, common_grid, frame, pixel_map, read_on_grid
+from pipeline.imagery.warp import MAX_SIDE_PX, MIN_SIDE_PX, common_grid, frame, pixel_map, read_on_grid
 
 Maker = Callable[..., Scene]
 
@@ -113,6 +113,15 @@ def test_scenes_that_do_not_meet_have_no_common_grid(make: Maker) -> None:
     none = make("c.tif", Affine.identity(), noise(40, 40), None, 1.0)
     with pytest.raises(ImageryError, match=r"a\.tif and c\.tif: only one has a CRS"):
         common_grid(a, none)
+
+
+def test_scenes_that_share_a_strip_of_a_few_pixels_have_no_common_grid(make: Maker) -> None:
+    a = make("a.tif", from_origin(4e5, 3.7e6, 1, 1), noise(3000, 40))
+    for shared, meet in ((1, False), (MIN_SIDE_PX - 1, False), (MIN_SIDE_PX, True)):
+        b = make("b.tif", from_origin(4e5 + 40 - shared, 3.7e6, 1, 1), noise(3000, 40))
+        assert (common_grid(a, b) is not None) == meet
+    coarse = make("c.tif", from_origin(4e5, 3.7e6, 6, 6), noise(500, 40))  # 40 m are 7 pixels of 6 m
+    assert common_grid(a, coarse) is None
 
 
 def test_a_large_pair_is_compared_at_a_coarser_gsd() -> None:

@@ -1,11 +1,15 @@
-"""The chart of a count stands on its own."""
+"""Charts of counts and pictures stand on their own."""
 
+from io import BytesIO
 from xml.etree import ElementTree as ET
+
+from PIL import Image
 
 from pipeline.activity.cases import story
 from pipeline.activity.judge import judge
 from pipeline.config import ActivitySettings
 from pipeline.review.charts import count_chart, standalone
+from pipeline.review.overlay import gif
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -26,3 +30,8 @@ def test_the_band_is_drawn_through_observed_looks_only() -> None:
     middle = next(e for e in root.iter(f"{SVG}polyline") if e.get("class") == "expected")
     drawn = len((middle.get("points") or "").split())
     assert drawn == sum(a.looks >= 5 and a.estimate.value is not None for a in alerts) < sum(a.looks >= 5 for a in alerts)
+
+
+def test_a_blink_of_a_strip_keeps_a_row() -> None:
+    with Image.open(BytesIO(gif([Image.new("RGB", (4096, 2)), Image.new("RGB", (4096, 2), (255, 255, 255))]))) as blink:
+        assert (blink.size, getattr(blink, "n_frames", 1)) == ((900, 1), 2)
