@@ -5,6 +5,8 @@ towards the y axis (y points down). Area and IoU are exact polygon algebra, not 
 is off by 0.05 on average (PERF 4).
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,9 @@ F64 = NDArray[np.float64]
 
 _CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 _MAX_VERTICES = 8  # two convex quadrilaterals meet in at most eight corners
+
+AT_ONCE = 500_000
+"""Candidate pairs that are held at a time: some 20 MB."""
 
 
 def canonical(boxes: F64) -> F64:
@@ -131,23 +136,33 @@ def _shoelace(polygon: F64, count: NDArray[np.int64]) -> F64:
 
 
 def candidate_pairs(a: F64, b: F64) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices (i, j) of every pair whose axis-aligned hulls meet, sorted by (i, j); memory grows with the pairs, not N x M."""
+    """Indices (i, j) of every pair whose axis-aligned hulls meet, sorted by (i, j).
+
+    A sweep along the axis on which the boxes lie further apart, over the side of the widest. Time grows with the pairs that meet
+    along that axis; memory with those that are returned, since `AT_ONCE` candidates are looked at together.
+    """
     none = np.zeros(0, np.int64)
     if len(a) == 0 or len(b) == 0:
         return none, none
     low_a, high_a = _hulls(a)
     low_b, high_b = _hulls(b)
-    order = np.argsort(low_b[:, 0], kind="stable")
-    starts, widest = low_b[order, 0], float((high_b - low_b)[:, 0].max())
-    first = np.searchsorted(starts, low_a[:, 0] - widest, side="left")
-    last = np.searchsorted(starts, high_a[:, 0], side="right")
-    i = np.repeat(np.arange(len(a)), last - first)
-    within = np.arange(len(i)) - np.repeat(np.cumsum(last - first) - (last - first), last - first)
-    j = order[np.repeat(first, last - first) + within]
-    meet = ((low_a[i] <= high_b[j]) & (low_b[j] <= high_a[i])).all(axis=1)
-    i, j = i[meet], j[meet]
-    by_pair = np.lexsort((j, i))
-    return i[by_pair], j[by_pair]
+    widest = (high_b - low_b).max(axis=0)
+    x = int(((low_b.max(axis=0) - low_b.min(axis=0)) / widest).argmax())
+    y = 1 - x
+    order = np.argsort(low_b[:, x], kind="stable")
+    starts = low_b[order, x]
+    first = np.searchsorted(starts, low_a[:, x] - widest[x], side="left")
+    number = np.searchsorted(starts, high_a[:, x], side="right") - first
+    ends = np.cumsum(number)
+    cuts = [0, *(np.flatnonzero(np.diff(ends // AT_ONCE)) + 1), len(a)]
+    keys = []
+    for start, stop in pairwise(cuts):
+        n = number[start:stop]
+        i = np.repeat(np.arange(start, stop), n)
+        j = order[np.arange(len(i)) + np.repeat(first[start:stop] + n - np.cumsum(n), n)]
+        meet = (low_a[i, x] <= high_b[j, x]) & (low_a[i, y] <= high_b[j, y]) & (low_b[j, y] <= high_a[i, y])
+        keys.append(np.sort(i[meet] * len(b) + j[meet]))
+    return np.divmod(np.concatenate(keys), len(b))
 
 
 def _hulls(boxes: F64) -> tuple[F64, F64]:

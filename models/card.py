@@ -55,14 +55,14 @@ class Card:
                 sha256=data["sha256"],
                 classes=tuple(data["classes"]),
                 subtypes=int(data["subtypes"]),
-                gsd=GsdRange(data["native_gsd_m"][0], data["native_gsd_m"][1], data["working_gsd_m"]),
+                gsd=GsdRange(float(data["native_gsd_m"][0]), float(data["native_gsd_m"][1]), float(data["working_gsd_m"])),
                 thresholds={k: float(v) for k, v in data["thresholds"].items()},
                 calibration=tuple(Calibration(**row) for row in data.get("calibration", [])),
                 text={k: data[k] for k in ("data", "figures", "fails", "licence") if k in data},
             )
         except OSError as error:
             raise ModelError(f"{path}: no such model card", "A card lies beside its weights; see models/weights.") from error
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        except (yaml.YAMLError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{path}: the model card is malformed ({error})", "Compare it with a shipped card.") from error
         unknown = set(card.classes) - set(CLASSES)
         if unknown:

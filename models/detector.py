@@ -33,12 +33,11 @@ SUBTYPES = (
 
 
 class Flag(IntFlag):
-    """Where a container stands, where it can be told (DESIGN, "What is counted")."""
+    """Where a container stands, where it can be told (DESIGN, "What is counted"): one on a lorry is not told from one on the ground."""
 
     NONE = 0
     ON_DECK = 1
     ON_RAIL = 2
-    ON_ROAD = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ yard only the columns that no training saw (x >= 640). Coarser GSDs are simulate
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from models import boxes as ob
 from models.datasets.real import Picture, read_picture
-from models.detector import CLASSES, Detections, Detector, load
+from models.detector import CLASSES, Detections, Detector, GsdRange, load
 from models.network import STRIDE
-from models.render import EVALUATION_SEEDS, render_chip
+from models.render import EVALUATION_SEEDS, Chip, render_chip
 from models.structure import propose
 
 MATCH_IOU = 0.3
@@ -26,7 +26,13 @@ MATCH_IOU = 0.3
 MUTTENZ_SPLIT = 640
 RENDERS = {"railcar": ("rail_yard", 0.3), "container": ("terminal", 0.3), "vessel": ("harbour", 3.0)}
 RENDER_GSDS = {"railcar": (0.3, 0.5, 0.8), "container": (0.3, 0.5, 0.8), "vessel": (3.0, 10.0)}
+"""By class: kind of scene and GSD that it is drawn at, and the GSDs of the sensors."""
 CHIPS, CHIP_PX = 24, 512
+
+
+def render_gsds(name: str, accepted: GsdRange) -> tuple[float, ...]:
+    """Of the GSDs that renders of a class have, those that a head accepts."""
+    return tuple(filter(accepted.accepts, RENDER_GSDS[name]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +169,8 @@ def evaluate(model: str, imagery: Path, worst: int = 0) -> tuple[dict[str, Any],
     """Score every head of a model.
 
     Returns:
-        ``rows`` as of `row`, ``confusion`` (set, gsd_m, labelled, called, number) and ``skipped`` (sets that are absent); and the
-        `worst` pictures, those with most errors first.
+        ``rows`` as of `row`, ``confusion`` (set, gsd_m, labelled, called, number) and ``skipped`` (sets that are absent or that a head
+        does not accept); and the `worst` pictures, those with most errors first.
     """
     rows: list[dict[str, Any]] = []
     mixed: list[dict[str, Any]] = []
@@ -175,6 +181,8 @@ def evaluate(model: str, imagery: Path, worst: int = 0) -> tuple[dict[str, Any],
     if not path.exists() and any("railcar" in h.classes for h in heads):
         skipped.append(f"{path}: absent")
     for head in heads:
+        left = [name for name in head.classes if not render_gsds(name, head.gsd)]
+        skipped += [f"renders of {name}: {head.name} accepts none of their GSDs" for name in left]
         for where, name, gsd, cases in _sets(head, path):
             rows.append(row(where, name, gsd, cases, head.gsd.working_m))
             mixed += [{"set": where, "gsd_m": gsd, **entry} for entry in confusion(cases)]
@@ -227,10 +235,10 @@ def _length_errors(case: Case, name: str) -> NDArray[np.float64]:
 def _sets(head: Detector, muttenz: Path) -> Iterator[tuple[str, str, float, list[Case]]]:
     """Name, judged class, GSD and pictures of every set of a head."""
     for name in head.classes:
-        for gsd in RENDER_GSDS[name]:
+        for gsd in render_gsds(name, head.gsd):
             yield f"render {RENDERS[name][0]}", name, gsd, _renders(head, name, gsd)
     if "railcar" in head.classes and muttenz.exists():
-        for gsd in (0.25, 0.5, 0.8):
+        for gsd in filter(head.gsd.accepts, (0.25, 0.5, 0.8)):
             yield "muttenz x >= 640", "railcar", gsd, [_muttenz(head, muttenz, gsd)]
 
 
@@ -240,10 +248,10 @@ WHOLE = 0.4
 
 def _renders(head: Detector, name: str, gsd: float) -> list[Case]:
     """The chips of a class, as a sensor of `gsd` would give them."""
-    kind, working = RENDERS[name]
+    kind, canvas = RENDERS[name]
     cases = []
     for seed in range(EVALUATION_SEEDS, EVALUATION_SEEDS + CHIPS):
-        chip = render_chip(seed, kind, working, CHIP_PX, gsd)
+        chip = at_working(render_chip(seed, kind, canvas, CHIP_PX, gsd), head.gsd.working_m)
         mine = np.isin(chip.classes, [CLASSES.index(n) for n in head.classes])
         found, proposals = propose(head, chip.pixels, chip.valid)
         where, asked = f"render {kind} {seed}", chip.visible[mine] >= WHOLE
@@ -270,6 +278,19 @@ def _muttenz(head: Detector, path: Path, gsd: float) -> Case:
         east.append(cars.take(mine & known).moved(-start, 0, 1))
     railcars = np.full(len(boxes), CLASSES.index("railcar"), np.uint8)
     return Case("muttenz x >= 640", gsd, pixels[:, :, start:], east[0], boxes - (start, 0, 0, 0, 0), railcars, asked, east[1])
+
+
+def at_working(chip: Chip, working: float) -> Chip:
+    """A chip resampled to the working GSD of a head and padded, with its boxes; the same where it has that GSD."""
+    if chip.gsd_m == working:
+        return chip
+    care = chip.valid.astype(np.uint8)
+    picture = Picture(chip.pixels.transpose(1, 2, 0), chip.gsd_m, chip.boxes, chip.classes, chip.subtypes, care)
+    pixels, zoom = at_gsd(picture, chip.gsd_m, working)
+    height, width = (round(side * zoom) for side in care.shape)
+    valid = np.zeros(pixels.shape[1:], np.bool_)
+    valid[:height, :width] = cv2.resize(care, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    return replace(chip, pixels=pixels, valid=valid, boxes=chip.boxes * (zoom, zoom, zoom, zoom, 1), gsd_m=working)
 
 
 def at_gsd(picture: Picture, gsd: float, working: float) -> tuple[NDArray[np.float32], float]:

@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from models import boxes as ob
 from models.datasets.labels import DRAWN_TWICE
 from models.datasets.real import Picture, read_picture
-from models.detector import CLASSES, Detections, Detector, Flag, load
+from models.detector import CLASSES, Detections, Detector, load
 from models.evaluate import MATCH_IOU, Case, at_gsd, row
 from models.structure import detect, propose
 
@@ -136,7 +136,7 @@ TRAILER_M = 9.0
 
 
 def _trailers(head: Detector, imagery: Path) -> list[dict[str, Any]] | str:
-    """Lorry trailers that are called containers without the flag of a container on a road; instances are masks of one colour each."""
+    """Lorry trailers that are called containers; instances are masks of one colour each."""
     path = imagery / "negatives" / "trailers_P0004.png"
     mask = path.with_name("trailers_P0004_instances.png")
     if not path.exists() or not mask.exists():
@@ -148,8 +148,7 @@ def _trailers(head: Detector, imagery: Path) -> list[dict[str, Any]] | str:
     trailers = trailers[trailers[:, 2] * TRAILER_GSD_M >= TRAILER_M]
     pixels, zoom = at_gsd(read_picture(path, None, TRAILER_GSD_M), TRAILER_GSD_M, head.gsd.working_m)
     found = detect(head, pixels, np.ones(pixels.shape[1:], np.bool_)).of("container").moved(0, 0, 1 / zoom)
-    plain = found.take((found.flags & Flag.ON_ROAD) == 0)
-    called = int((ob.iou_matrix(trailers, plain.boxes).max(axis=1, initial=0) >= MATCH_IOU).sum())
+    called = int((ob.iou_matrix(trailers, found.boxes).max(axis=1, initial=0) >= MATCH_IOU).sum())
     return [_bare_row("trailers called containers", "container", TRAILER_GSD_M, len(trailers), called)]
 
 

@@ -20,15 +20,16 @@ from torch import Tensor
 
 from models.calibration import Counted, fit
 from models.datasets.real import Picture
-from models.detector import CLASSES, Detector, load
-from models.evaluate import CHIP_PX, RENDER_GSDS, RENDERS, WHOLE, Case, at_gsd, score
+from models.detector import CLASSES, Detector, GsdRange, load
+from models.evaluate import CHIP_PX, RENDERS, WHOLE, Case, at_gsd, render_gsds, score
 from models.recipe import Recipe
 from models.render import render_chip
 from models.render.looks import plan_yard, see_yard, thinned
 from models.structure import detect
 
 CALIBRATION_SEEDS = 4_970_000
-"""First seed of the scenes behind a calibration: neither trained on nor judged by."""
+"""First seed of the scenes behind a calibration: no head is trained or judged by them. The track network (`models.train_tracks`), which
+counts nothing here, is trained on yards of the same seeds."""
 SCENES = {"container": 150, "railcar": 400, "vessel": 60}
 """Scenes per GSD: a rendered yard holds some 40 cars, a terminal 350 boxes."""
 SUNS = ((0.0, 35.0), (35.0, 90.0))
@@ -75,8 +76,15 @@ def publish_head(recipe: Recipe, weights: Sequence[Path], folder: Path, seconds:
     return path
 
 
+def gsd_bins(name: str, accepted: GsdRange) -> list[tuple[float, float, float]]:
+    """Finest and coarsest GSD for which renders of a class at a third one speak: half way to their neighbours, of those accepted."""
+    gsds = render_gsds(name, accepted)
+    edges = [accepted.low_m, *[(a + b) / 2 for a, b in pairwise(gsds)], accepted.high_m]
+    return list(zip(edges, edges[1:], gsds, strict=False))  # none where no GSD is accepted
+
+
 def calibrate(card: Path) -> None:
-    """Write the calibration into a card, of scenes that judge nothing; each GSD speaks for the bin half way to its neighbours.
+    """Write the calibration into a card, of scenes that judge nothing; each GSD speaks for its bin of `gsd_bins`.
 
     All suns together, and for what stands on land each of `SUNS`. Every core counts scenes of its own.
     """
@@ -87,9 +95,7 @@ def calibrate(card: Path) -> None:
     cores = os.cpu_count() or 1
     with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as workers:
         for name in head.classes:
-            gsds = RENDER_GSDS[name]
-            edges = [head.gsd.low_m, *[(a + b) / 2 for a, b in pairwise(gsds)], head.gsd.high_m]
-            for low, high, gsd in zip(edges[:-1], edges[1:], gsds, strict=True):
+            for low, high, gsd in gsd_bins(name, head.gsd):
                 parts = np.array_split(np.arange(SCENES[name]), min(4 * cores, SCENES[name]))
                 counted = [scene for part in workers.map(partial(_count, weights, name, gsd), parts) for scene in part]
                 suns = ((0.0, 90.0), *(SUNS if name != "vessel" else ()))

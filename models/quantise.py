@@ -8,7 +8,7 @@ from typing import Any
 
 from models.card import Card
 from models.detector import Detector
-from models.evaluate import RENDER_GSDS, RENDERS
+from models.evaluate import RENDERS, at_working, render_gsds
 from models.render import Chip, render_chip
 from models.structure import detect
 from pipeline.errors import ModelError
@@ -22,11 +22,12 @@ TOLERANCE = 0.05
 
 
 def chips(card: Card, first: int) -> Iterator[tuple[str, float, Chip]]:
-    """Class, sensor GSD and picture, at every GSD that the classes of a head are judged at."""
+    """Class, sensor GSD and picture at the working GSD, at every GSD that the classes of a head are judged at and that it accepts."""
     for name in card.classes:
-        kind, working = RENDERS[name]
-        for gsd in RENDER_GSDS[name]:
-            yield from ((name, gsd, render_chip(first + k, kind, working, CHIP_PX, gsd)) for k in range(CHIPS))
+        kind, canvas = RENDERS[name]
+        for gsd in render_gsds(name, card.gsd):
+            drawn = (render_chip(first + k, kind, canvas, CHIP_PX, gsd) for k in range(CHIPS))
+            yield from ((name, gsd, at_working(chip, card.gsd.working_m)) for chip in drawn)
 
 
 def quantise(graph: Any, card: Card) -> Any:
@@ -40,7 +41,7 @@ def quantise(graph: Any, card: Card) -> Any:
         A new ``openvino.Model``. Same graph, same result.
 
     Raises:
-        ModelError: NNCF is not installed.
+        ModelError: NNCF is not installed, or the head accepts no GSD of the renders.
     """
     try:
         import nncf
@@ -48,6 +49,8 @@ def quantise(graph: Any, card: Card) -> Any:
         raise ModelError("NNCF is not installed", "Install it with `pip install 'yardwatch[int8]'`.") from error
     nncf.set_log_level(logging.ERROR)
     pictures = [chip.pixels[None] for _, _, chip in chips(card, CALIBRATION_SEEDS)]
+    if not pictures:
+        raise ModelError(f"{card.name}: accepts no GSD of the renders that calibrate int8", "Choose the runtime `auto`.")
     head = nncf.IgnoredScope(patterns=[r"__module\.(nets\.\d+\.)?head/.*"])  # boxes come from it, and leaving it takes no more time
     with redirect_stdout(StringIO()):  # NNCF draws its progress where the results go
         return nncf.quantize(graph, nncf.Dataset(pictures), subset_size=len(pictures), ignored_scope=head)

@@ -91,7 +91,7 @@ class Head:
         subtypes = np.where(index == CLASSES.index("railcar"), subtypes, 0)
         keep = ob.nms(boxes, scores, NMS_IOU, index)
         hulls = keep[index[keep] == CLASSES.index("vessel")]
-        boxes[hulls] = hull_ends(pixels, boxes[hulls])
+        boxes[hulls] = hull_ends(pixels, valid, boxes[hulls])
         cars = keep[index[keep] == CLASSES.index("railcar")]
         stays, scores[cars] = lit(pixels, boxes[cars], scores[cars], self.gsd.working_m)
         keep = np.setdiff1d(keep[scores[keep] >= low[classes[keep]]], cars[~stays])

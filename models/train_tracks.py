@@ -1,7 +1,8 @@
 """Train the track network of `models.occupancy` on rendered yards: ``python -m models.train_tracks OUT.safetensors``.
 
-Yards of seeds `FIRST_SEED` on, each seen once at 0.6 m, then by three coarser sensors; centre lines lie up to a metre beside the truth,
-as those of a site file do. About half an hour on one core. The shipped weights saw fleets more alike (`looks.FLEET_UNITY` 30).
+Yards of seeds `FIRST_SEED` on, which calibrate the heads too (`models.publish.CALIBRATION_SEEDS`), each seen once at 0.6 m, then by
+three coarser sensors; centre lines lie up to a metre beside the truth, as those of a site file do. About half an hour on one core. The
+shipped weights saw fleets more alike (`looks.FLEET_UNITY` 30).
 """
 
 import argparse

@@ -5,15 +5,20 @@ What a foreign class means here is a table (`MEANING`). Axis-aligned boxes becom
 """
 
 import json
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models import boxes as ob
 from models.detector import CLASSES, SUBTYPES
+
+log = logging.getLogger(__name__)
 
 F64 = NDArray[np.float64]
 
@@ -52,12 +57,16 @@ MEANING: dict[str, tuple[str, str]] = {
     "Ship": ("vessel", "unknown"),  # iSAID's spelling
 }
 """A foreign class name -> our class and railcar subtype."""
-BLOCKS = {"Shipping container lot", "ignore"}
+BLOCKS = {"Shipping container lot", "ignore", "string"}
 """Areas that hold objects which nobody drew one by one: nothing is learned there."""
+PATCH = "patch"
+"""A part of a picture in which everything was drawn; where a file of ours has such, nothing was drawn outside them."""
 LEAST_HULL_M = 20.0
 """A vessel is a hull over 20 m (DESIGN, what is counted); shorter craft are neither wanted nor punished."""
 WIDTH_M = {"container": 2.44, "railcar": 3.0}
 """Body widths for the rule of `oriented` (METHOD 4.1, 4.2)."""
+LEAST_PX = 0.01
+"""Narrower outlines have no area but for the rounding of their corners: lines and points."""
 DRAWN_TWICE = 0.5
 """Oriented IoU above which two labels of a class are one object's: bodies do not overlap."""
 
@@ -71,12 +80,14 @@ class Labels:
         classes: (N,) uint8, index into `models.CLASSES`.
         subtypes: (N,) uint8, index into `models.SUBTYPES`; 0 where unknown.
         hidden: outlines (P, 2) in which nothing is known.
+        patches: outlines (P, 2) of the parts that were read; none where the whole picture was.
     """
 
     boxes: F64
     classes: NDArray[np.uint8]
     subtypes: NDArray[np.uint8]
     hidden: tuple[F64, ...] = ()
+    patches: tuple[F64, ...] = ()
 
 
 def read_labels(path: Path, gsd_m: float, image: str | None = None) -> Labels:
@@ -91,13 +102,15 @@ def read_labels(path: Path, gsd_m: float, image: str | None = None) -> Labels:
         KeyError: a COCO file does not hold `image`.
     """
     if path.suffix == ".txt":
-        return _collect(_dota(path), gsd_m)
-    document = json.loads(path.read_text(encoding="utf-8"))
-    if path.suffix == ".json":
-        return _collect(_coco(document, image), gsd_m)
-    features = document["features"]
-    foreign = bool(features) and "type_id" in features[0]["properties"]
-    return _collect(_xview(features, image) if foreign else _own(features), gsd_m)
+        return _collect(_dota(path), gsd_m, path)
+    stat = path.stat()
+    by_image = _parsed(path, (stat.st_size, stat.st_mtime_ns))
+    if None in by_image:
+        drawn = by_image[None]
+        return replace(_collect(drawn, gsd_m, path), patches=tuple(outline for name, outline, _ in drawn if name == PATCH))
+    if image is None:
+        return _collect([d for one in by_image.values() for d in one], gsd_m, path)
+    return _collect(by_image[image] if path.suffix == ".json" else by_image.get(image, []), gsd_m, path)
 
 
 Drawn = tuple[str, F64, bool]
@@ -110,6 +123,20 @@ def _dota(path: Path) -> list[Drawn]:
     return [(p[8], np.array(p[:8], np.float64).reshape(4, 2), p[9:10] != ["1"]) for p in parts if len(p) >= 9]
 
 
+@lru_cache(maxsize=4)
+def _parsed(path: Path, stamp: tuple[int, int]) -> dict[str | None, list[Drawn]]:
+    """What a JSON file of a size and time holds, by the file name of the picture; None where it is about one.
+
+    Sets of thousands of pictures come in one file: it is read once in a process.
+    """
+    del stamp
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if path.suffix == ".json":
+        return _coco(document, path)
+    features = document["features"]
+    return _xview(features) if features and "type_id" in features[0]["properties"] else {None: _own(features)}
+
+
 def _own(features: list[dict[str, Any]]) -> list[Drawn]:
     return [
         (f["properties"]["class"], np.array(f["geometry"]["coordinates"][0][:-1], np.float64), f["properties"].get("certain", True))
@@ -117,34 +144,40 @@ def _own(features: list[dict[str, Any]]) -> list[Drawn]:
     ]
 
 
-def _xview(features: list[dict[str, Any]], image: str | None) -> list[Drawn]:
+def _xview(features: list[dict[str, Any]]) -> dict[str | None, list[Drawn]]:
     """``bounds_imcoords`` is ``x0,y0,x1,y1`` in pixels."""
-    found = []
+    found: dict[str | None, list[Drawn]] = {}
     for p in (f["properties"] for f in features):
         name = XVIEW.get(int(p["type_id"]))
-        if name is not None and (image is None or p["image_id"] == image):
-            found.append((name, np.array([float(v) for v in p["bounds_imcoords"].split(",")]).reshape(2, 2), True))
+        if name is not None:
+            corners = np.array([float(v) for v in p["bounds_imcoords"].split(",")]).reshape(2, 2)
+            found.setdefault(p["image_id"], []).append((name, corners, True))
     return found
 
 
-def _coco(document: dict[str, Any], image: str | None) -> list[Drawn]:
-    """Polygons and run-length masks become their smallest rectangle; a bare box is axis-aligned."""
+def _coco(document: dict[str, Any], path: Path) -> dict[str | None, list[Drawn]]:
+    """Polygons, of all parts of an object, and run-length masks become their smallest rectangle; a bare box is axis-aligned."""
     names = {c["id"]: c["name"] for c in document["categories"]}
-    ids = {i["file_name"]: i["id"] for i in document["images"]}
-    wanted = ids[image] if image is not None else None
-    found: list[Drawn] = []
+    files = {i["id"]: i["file_name"] for i in document["images"]}
+    found: dict[str | None, list[Drawn]] = {name: [] for name in files.values()}
+    packed = 0
     for a in document["annotations"]:
-        if wanted is not None and a["image_id"] != wanted:
+        if a["image_id"] not in files:
             continue
-        shape = a.get("segmentation")
+        shape, name, sure = a.get("segmentation"), names[a["category_id"]], not a.get("iscrowd", 0)
         if isinstance(shape, list) and shape:
-            outline = np.array(shape[0], np.float64).reshape(-1, 2)
+            outline = np.concatenate([np.array(part, np.float64).reshape(-1, 2) for part in shape])
         elif isinstance(shape, dict) and isinstance(shape["counts"], list):
             outline = _outline(shape["counts"], shape["size"])
         else:
             x, y, w, h = a["bbox"]
             outline = np.array([[x, y], [x + w, y + h]], np.float64)
-        found.append((names[a["category_id"]], outline, not a.get("iscrowd", 0)))
+            sure, packed = sure and not shape, packed + bool(shape)
+        if len(outline) > 2 and (name in BLOCKS or not sure):  # an area, whose points may be in any order
+            outline = cv2.convexHull(outline.astype(np.float32))[:, 0].astype(np.float64)
+        found[files[a["image_id"]]].append((name, outline, sure))
+    if packed:
+        log.warning("%s: %d masks are compressed run lengths, which are not read; nothing is learned in their boxes", path, packed)
     return found
 
 
@@ -155,13 +188,16 @@ def _outline(counts: list[int], size: list[int]) -> F64:
     return np.concatenate([np.stack([x + i, y + j], axis=1) for i in (0, 1) for j in (0, 1)]).astype(np.float64)
 
 
-def _collect(drawn: list[Drawn], gsd_m: float) -> Labels:
-    """Foreign names to ours, two-corner boxes to oriented ones, what is unsure to hidden outlines."""
+def _collect(drawn: list[Drawn], gsd_m: float, path: Path) -> Labels:
+    """Foreign names to ours, two-corner boxes to oriented ones, what is unsure to hidden outlines; what has no area is passed over."""
     rows: list[tuple[F64, int, int]] = []
     hidden: list[F64] = []
     flat: dict[str, list[tuple[F64, int]]] = {}
+    thin = 0
     for name, outline, sure in drawn:
-        if name in BLOCKS or (name in MEANING and not sure):
+        if name in MEANING and not _solid(outline):
+            thin += 1
+        elif name in BLOCKS or (name in MEANING and not sure):
             hidden.append(_ring(outline))
         elif name in MEANING:
             ours, sub = MEANING[name]
@@ -169,6 +205,8 @@ def _collect(drawn: list[Drawn], gsd_m: float) -> Labels:
                 flat.setdefault(ours, []).append((outline, SUBTYPES.index(sub)))
             else:
                 rows.append((_rectangle(outline), CLASSES.index(ours), SUBTYPES.index(sub)))
+    if thin:
+        log.warning("%s: %d outlines have no area and are passed over", path, thin)
     for ours, items in flat.items():
         boxes, told = oriented(np.array([o for o, _ in items]), ours, gsd_m)
         hidden += [_ring(o) for (o, _), t in zip(items, told, strict=True) if not t]
@@ -189,14 +227,19 @@ def _ring(outline: F64) -> F64:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
-def _rectangle(outline: F64) -> F64:
-    """(5,) box of a quad, or the smallest rectangle about a polygon."""
-    if len(outline) == 4:
-        return np.asarray(ob.from_corners(outline[None])[0])
-    import cv2
+def _solid(outline: F64) -> bool:
+    if len(outline) < 2 or not np.isfinite(outline).all():
+        return False
+    return bool(min(cv2.minAreaRect(_ring(outline).astype(np.float32))[1]) > LEAST_PX)
 
-    (cx, cy), (w, h), degrees = cv2.minAreaRect(outline.astype(np.float32))
-    return np.asarray(ob.canonical(np.array([[cx, cy, max(w, 1e-3), max(h, 1e-3), np.radians(degrees)]]))[0])
+
+def _rectangle(outline: F64) -> F64:
+    """(5,) box of a quad, or the smallest rectangle about a polygon or about four corners that are not in the order of a ring."""
+    points = outline.astype(np.float32)
+    if len(outline) == 4 and cv2.contourArea(points) > 0.5 * cv2.contourArea(cv2.convexHull(points)):
+        return np.asarray(ob.from_corners(outline[None])[0])
+    (cx, cy), (w, h), degrees = cv2.minAreaRect(points)
+    return np.asarray(ob.canonical(np.array([[cx, cy, w, h, np.radians(degrees)]]))[0])
 
 
 UNAMBIGUOUS = np.radians(6.0)

@@ -26,12 +26,14 @@ from models.render.chip import share_inside
 
 log = logging.getLogger(__name__)
 
+POOL_VERSION = 1
+"""Raised with every change of what the same recipe, pictures and seeds give: of the renderer, `models.codec`, how crops are cut."""
 MOST_OBJECTS = 1024
-"""In a chip; a yard full of 10 ft boxes, 96 m square, holds fewer."""
+"""In a chip; 1264 boxes of 10 ft would fill one of 96 m square. The boxes of the smallest beyond it are not learned."""
 INLINE = 32
 """Fewer missing examples than this are made in this process: others take seconds to start."""
 PARTS = 4
-"""For each core: few, since each reads the recipe's pictures and labels anew; several, since no two take the same time."""
+"""For each core: few, since each reads the recipe's pictures anew; several, since no two take the same time."""
 STRETCH = (0.8, 1.25)
 """Of a chip along either axis, log-uniform."""
 CARE, VALID = 1, 2
@@ -85,15 +87,19 @@ class Pool:
 
     def put(self, index: int, chip: Chip, recipe: Recipe, *, known: bool) -> None:
         """Encode a chip into its place; `known` says that an object without a subtype has none, rather than an unknown one."""
-        mine = np.isin(chip.classes, recipe.class_index)
+        mine = np.flatnonzero(np.isin(chip.classes, recipe.class_index))
+        mine = mine[np.argsort(-ob.area(chip.boxes[mine]), kind="stable")]
         classes = np.array([recipe.class_index.index(c) for c in chip.classes[mine]], np.uint8)
         targets = encode(chip.boxes[mine], classes, chip.visible[mine], chip.valid, len(recipe.classes))
-        n, kinds = len(classes), chip.subtypes[mine].astype(np.int8)
+        n = min(len(classes), MOST_OBJECTS)
+        if n < len(classes):
+            log.warning("example %d: the boxes of %d objects beyond %d are not learned", index, len(classes) - n, n)
+        kinds = chip.subtypes[mine[:n]].astype(np.int8)
         self.pixels[index] = np.round(np.clip(chip.pixels, 0, 1) * 255 * chip.valid)
         self.heat[index] = np.round(targets.heat * 255)
-        self.owner[index] = targets.owner
+        self.owner[index] = np.where(targets.owner < n, targets.owner, -1)
         self.care[index] = CARE * targets.care + VALID * chip.valid[::OUT_STRIDE, ::OUT_STRIDE]
-        self.values[index, :n] = regressed(chip.boxes[mine])
+        self.values[index, :n] = regressed(chip.boxes[mine[:n]])
         self.subtypes[index, :n] = np.where(known | (kinds > 0), kinds, -1)
         self.done[index] = 1
 
@@ -176,14 +182,15 @@ def stretched(chip: Chip, rng: np.random.Generator) -> Chip:
 
 
 def fill_pool(recipe: Recipe, folder: Path) -> tuple[Pool, int]:
-    """The pool of a recipe, with what was missing made by every core.
+    """The pool of a recipe, with what was missing made by every core; its name tells the recipe, `POOL_VERSION` and what was read.
 
     Returns:
         The pool, and how many of its examples are renders; they come first.
     """
     maker = Maker.of(recipe)
     r = recipe
-    told = (r.renders, r.real, r.real_crops, r.size_px, r.working_gsd_m, r.sensor_gsd_m, r.classes, STRETCH, maker.number)
+    read = POOL_VERSION, maker.number, [picture.digest for picture in maker.pictures]
+    told = (r.renders, r.real, r.real_crops, r.size_px, r.working_gsd_m, r.sensor_gsd_m, r.classes, STRETCH, read)
     home = folder / f"pool-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
     size = maker.number, recipe.size_px, len(recipe.classes)
     pool = Pool.open(home, *size)

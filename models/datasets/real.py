@@ -1,8 +1,10 @@
 """Real labelled pictures as an endless source of rotated, scaled, degraded chips."""
 
+import hashlib
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +29,8 @@ class Picture:
         boxes: (N, 5) float64 canonical, pixels.
         classes: (N,) uint8.
         subtypes: (N,) uint8, 0 where unknown.
-        care: (H, W) uint8, 0 where labels are incomplete or pixels must not be seen.
+        care: (H, W) uint8, 0 where labels are incomplete or pixels must not be seen: hidden outlines, and all but the patches that
+            were read.
         margin_px: crops are centred at least this far inside; for a window that was cut to fit one crop.
     """
 
@@ -43,6 +46,19 @@ class Picture:
         """The picture to draw a chip of `side_px` from: all of it, since it is in memory."""
         del rng, side_px
         return self
+
+    @property
+    def digest(self) -> str:
+        """Of pixels and labels."""
+        return _digest(self.image, self.boxes, self.classes, self.subtypes, self.care)
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    """sha256 of arrays and their shapes."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(repr(array.shape).encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 NO_LABELS = Labels(np.zeros((0, 5)), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
@@ -76,15 +92,19 @@ def _pixels(path: Path, window: Window | None) -> NDArray[np.float32]:
     return np.repeat(image[..., :1], 3, axis=2) if image.shape[2] < 3 else image
 
 
-NO_DATA_PX = 15
-"""Squares of this side that are black in every band hold no data; shadows are darkest grey, or smaller."""
-
-
 def _picture(image: NDArray[np.float32], labels: Labels, gsd_m: float) -> Picture:
     care = np.asarray(image.any(axis=2), np.uint8)  # black in every band is no data
-    for outline in labels.hidden:
-        cv2.fillPoly(care, [np.round(outline).astype(np.int32)], 0)
+    if labels.patches:
+        care *= _filled(np.zeros_like(care), labels.patches, 1)
+    _filled(care, labels.hidden, 0)
     return Picture(image, gsd_m, labels.boxes, labels.classes, labels.subtypes, care)
+
+
+def _filled(mask: NDArray[np.uint8], outlines: tuple[NDArray[np.float64], ...], value: int) -> NDArray[np.uint8]:
+    """The mask, with what lies in some outlines set."""
+    for outline in outlines:
+        cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], value)
+    return mask
 
 
 NEAR_TARGET = 0.8
@@ -112,6 +132,15 @@ class Shelf:
         files = [labels / f"{p.stem}.txt" if labels.is_dir() else labels for p in paths]
         return cls(paths, tuple(read_labels(f, gsd_m, p.name) for f, p in zip(files, paths, strict=True)), gsd_m)
 
+    @property
+    def digest(self) -> str:
+        """Of the labels, and of names, sizes and times of the pictures, which are many."""
+        stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in self.paths]
+        arrays: list[NDArray[Any]] = [np.frombuffer(repr(stats).encode(), np.uint8)]
+        for found in self.labels:
+            arrays += [found.boxes, found.classes, found.subtypes, *found.hidden, *found.patches]
+        return _digest(*arrays)
+
     def near(self, rng: np.random.Generator, side_px: float) -> Picture:
         """A window of one picture, wide enough for a turned and scaled chip of `side_px` source pixels."""
         k = int(rng.integers(len(self.paths)))
@@ -123,9 +152,9 @@ class Shelf:
             about = found.boxes[rng.integers(len(found.boxes)), :2] + rng.normal(0, side_px / 6, 2)
         x0, y0 = (int(np.clip(a - side / 2, 0, max(0, full - side))) for a, full in zip(about, (width, height), strict=True))
         window = Window(x0, y0, min(side, width - x0), min(side, height - y0))
-        moved = found.boxes - (x0, y0, 0, 0, 0)
-        hidden = tuple(outline - (x0, y0) for outline in found.hidden)
-        picture = _picture(_pixels(self.paths[k], window), replace(found, boxes=moved, hidden=hidden), self.gsd_m)
+        hidden, patches = (tuple(outline - (x0, y0) for outline in outlines) for outlines in (found.hidden, found.patches))
+        moved = replace(found, boxes=found.boxes - (x0, y0, 0, 0, 0), hidden=hidden, patches=patches)
+        picture = _picture(_pixels(self.paths[k], window), moved, self.gsd_m)
         return replace(picture, margin_px=min(*picture.care.shape, side) / 2 - 1)
 
 
@@ -141,6 +170,11 @@ def sample(picture: Picture, rng: np.random.Generator, gsd_m: float, size_px: in
         centre = rng.uniform((picture.margin_px,) * 2, (width - picture.margin_px, height - picture.margin_px))
         if picture.care[int(centre[1]), int(centre[0])]:
             break
+    else:  # little of the picture was read
+        y, x = np.nonzero(picture.care)
+        if len(x):
+            k = rng.integers(len(x))
+            centre = np.array([x[k] + 0.5, y[k] + 0.5])
     matrix = np.concatenate([linear, (size_px / 2 - linear @ centre)[:, None]], axis=1)
     half = matrix.copy()
     half[:, 2] += linear @ (0.5, 0.5) - 0.5  # cv2 counts from pixel centres

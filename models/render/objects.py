@@ -106,11 +106,9 @@ def railcar(c: Canvas, x: float, y: float, theta: float, kind: str, length: floa
         if loaded and c.rng.random() < 0.4:  # stone, of the colour of the ballast it is for
             inside = _like_ground(c, x, y, inside)
         c.fill(piece(0, length - 0.7, width - 0.6), inside, 0.9, grain=0.12 if loaded else 0.05)
-        if not loaded:
-            c.darken(
-                piece(0, length - 0.7, width * 0.35, (width * 0.25) * (1 if c.light.shadow[1] > 0 else -1)),
-                0.6,
-            )
+        if not loaded:  # the wall towards the sun shades the floor beside it
+            sunward = -1 if c.light.shadow @ (-along[1], along[0]) > 0 else 1
+            c.darken(piece(0, length - 0.7, width * 0.35, width * 0.25 * sunward), 0.6)
     elif kind == "tank":
         for across, tone in ((-0.36, 0.55), (-0.2, 0.85), (0.0, 1.2), (0.2, 0.9), (0.36, 0.6)):
             c.fill(piece(0, length, width * 0.2, across * width), shade(paint, tone), 0.9)

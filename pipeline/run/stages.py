@@ -56,7 +56,7 @@ STAGES = {
     s.name: s
     for s in (
         Stage("observe", 3, "masking what cannot be seen"),
-        Stage("detect", 5, "finding objects"),
+        Stage("detect", 6, "finding objects"),
         Stage("align", 5, "registering looks to the site's frame"),
         Stage("estimate", 9, "counting by zone"),
         Stage("compare", 10, "comparing consecutive looks"),

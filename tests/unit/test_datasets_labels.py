@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
 
 from models import boxes as ob
 from models.datasets.labels import WIDTH_M, oriented, read_labels
-from models.datasets.real import Shelf, sample
+from models.datasets.real import Shelf, read_picture, sample
 from models.detector import CLASSES, SUBTYPES
 
 GSD = 0.3
@@ -116,6 +117,86 @@ def test_a_run_length_mask_becomes_its_rectangle(tmp_path: Path) -> None:
     assert np.allclose(read_labels(path, 10.0, "a").boxes[0], [30, 11.5, 20, 3, 0])
 
 
+def coco(folder: Path, *segmentations: object, **note: object) -> Path:
+    """A file of one picture, a ship for each segmentation."""
+    notes = [{"image_id": 1, "category_id": 1, "segmentation": s, "bbox": [20, 10, 20, 3]} | note for s in segmentations]
+    document = {"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": "ship"}], "annotations": notes}
+    path = folder / "ships.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_an_object_in_parts_is_one_box(tmp_path: Path) -> None:
+    """A hull of 60 x 10 px that a crane bridge cuts in two."""
+    parts = [[10, 20, 30, 20, 30, 30, 10, 30], [40, 20, 70, 20, 70, 30, 40, 30]]
+    assert read_labels(coco(tmp_path, parts), 3.0, "a").boxes[0] == pytest.approx([40, 25, 60, 10, 0], abs=1e-4)
+    crowd = read_labels(coco(tmp_path, parts, iscrowd=1), 3.0, "a")
+    assert len(crowd.boxes) == 0
+    assert cv2.contourArea(crowd.hidden[0].astype(np.float32)) == 600
+
+
+def test_a_packed_mask_is_hidden_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    labels = read_labels(coco(tmp_path, {"counts": "PPYo1", "size": [50, 60]}), 10.0, "a")
+    assert len(labels.boxes) == 0
+    assert labels.hidden[0].tolist() == [[20, 10], [40, 10], [40, 13], [20, 13]]
+    assert f"{tmp_path / 'ships.json'}: 1 masks are compressed" in caplog.text
+
+
+def test_outlines_without_area_are_passed_over_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "yard.txt"
+    line, point, whole = "5 5 40 40 40 40 5 5", " ".join(["7 9"] * 4), "10 10 90 10 90 22 10 22"
+    crossed = "110 10 190 10 110 22 190 22"
+    path.write_text("".join(f"{quad} railcar 0\n" for quad in (line, point, whole, crossed)))
+    labels = read_labels(path, GSD)
+    assert np.allclose(labels.boxes, [[50, 16, 80, 12, 0], [150, 16, 80, 12, 0]])
+    assert f"{path}: 2 outlines have no area" in caplog.text
+    flat = tmp_path / "x.geojson"
+    flat.write_text(json.dumps({"features": xview(np.array([[50.0, 50.0, 40.0, 0.01, 0.0]]), 37)}))
+    assert len(read_labels(flat, GSD, "100.tif").boxes) == 0
+    assert f"{flat}: 1 outlines" in caplog.text
+
+
+def test_outside_the_patches_of_a_file_of_ours_nothing_is_learned(tmp_path: Path) -> None:
+    def feature(cls: str, x: int, y: int, w: int, h: int) -> dict[str, object]:
+        ring = [[x, y], [x + w, y], [x + w, y + h], [x, y + h], [x, y]]
+        return {"properties": {"class": cls}, "geometry": {"coordinates": [ring]}}
+
+    image, labels = tmp_path / "p.png", tmp_path / "p.geojson"
+    cv2.imwrite(str(image), np.full((200, 300, 3), 90, np.uint8))
+    inside = [feature("container", 40, 40, 40, 8), feature("ignore", 100, 60, 10, 10)]
+    labels.write_text(json.dumps({"features": inside}))
+    assert read_picture(image, labels, GSD).care.mean() > 0.99
+    patches = [feature("patch", 20, 20, 100, 60), feature("patch", 200, 100, 20, 20)]
+    labels.write_text(json.dumps({"features": [*inside, *patches]}))
+    picture = read_picture(image, labels, GSD)
+    known = np.zeros((200, 300), bool)
+    known[20:81, 20:121] = known[100:121, 200:221] = True
+    known[60:71, 100:111] = False
+    assert (picture.care == known).all()
+    assert len(picture.boxes) == 1
+    rng = np.random.default_rng(0)
+    crops = [sample(picture, rng, GSD, 64, (GSD, GSD)) for _ in range(20)]
+    assert all(crop.valid[31:34, 31:34].any() for crop in crops)
+
+
+def test_a_file_of_many_pictures_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{k}.tif" for k in range(5)]
+    for name in names:
+        (tmp_path / name).touch()
+    path, real, parsed = tmp_path / "xView_train.geojson", json.loads, []
+    monkeypatch.setattr("models.datasets.labels.json.loads", lambda text: parsed.append(len(text)) or real(text))
+    cars = string_of_cars(0.4)
+    path.write_text(json.dumps({"features": [f for name in names[1:] for f in xview(cars, 37, name)]}))
+    for _ in range(2):
+        shelf = Shelf.read(tmp_path, "*.tif", path, GSD)
+        assert [len(found.boxes) for found in shelf.labels] == [0, 5, 5, 5, 5]
+    assert len(parsed) == 1
+    path.write_text(json.dumps({"features": xview(cars, 37, names[0])}))
+    changed = Shelf.read(tmp_path, "*.tif", path, GSD)
+    assert [len(found.boxes) for found in changed.labels] == [5, 0, 0, 0, 0]
+    assert changed.digest != shelf.digest
+
+
 def test_dota_text_with_its_header(tmp_path: Path) -> None:
     path = tmp_path / "P0001.txt"
     path.write_text("imagesource:GoogleEarth\ngsd:0.15\n10 10 90 10 90 22 10 22 ship 0\n5 5 9 5 9 9 5 9 plane 0\n")
@@ -129,8 +210,6 @@ def test_a_large_set_is_read_by_windows_that_keep_boxes_on_their_pixels(tmp_path
     cars = string_of_cars(np.radians(25.0))
     image = np.full((1, 900, 900), 40, np.uint8)
     for quad in ob.corners(cars):
-        import cv2
-
         cv2.fillPoly(image[0], [np.round(quad).astype(np.int32)], 230)
     with rasterio.open(tmp_path / "100.tif", "w", driver="GTiff", width=900, height=900, count=1, dtype="uint8") as file:
         file.write(image)

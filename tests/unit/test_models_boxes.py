@@ -1,5 +1,7 @@
 """Oriented boxes against shapely."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import shapely
@@ -62,6 +64,33 @@ def test_candidate_pairs_hold_every_overlap() -> None:
     p, q = shapely.polygons(ob.corners(a)), shapely.polygons(ob.corners(b))
     touching = {(int(r), int(c)) for r, c in zip(*np.nonzero(shapely.intersects(p[:, None], q[None])), strict=True)}
     assert touching <= set(zip(i.tolist(), j.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 10**6])
+def test_candidate_pairs_are_those_of_every_pair_in_order(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ob, "AT_ONCE", at_once)
+    for stretch in ((1, 1), (1, 20), (20, 1)):
+        a, b = (random_boxes(n, n, 60) * (*stretch, 1, 1, 1) for n in (90, 70))
+        rings = [ob.corners(boxes) for boxes in (a, b)]
+        (low_a, high_a), (low_b, high_b) = ((ring.min(axis=1), ring.max(axis=1)) for ring in rings)
+        meet = ((low_a[:, None] <= high_b) & (low_b <= high_a[:, None])).all(axis=2)
+        np.testing.assert_array_equal(np.stack(ob.candidate_pairs(a, b)), np.stack(np.nonzero(meet)))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_column_of_boxes_takes_no_more_memory_than_a_row(turned: bool) -> None:
+    n = 3000
+    far, near = np.arange(n) * 100.0, np.full(n, 50.0)
+    boxes = np.column_stack([*((near, far) if turned else (far, near)), np.full(n, 20.0), np.full(n, 8.0), np.zeros(n)])
+    tracemalloc.start()
+    try:
+        i, j = ob.candidate_pairs(boxes, boxes)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (i == j).all()
+    assert len(i) == n
+    assert peak < 20e6
 
 
 @pytest.mark.parametrize("angle", [0, 30, 45, 77])

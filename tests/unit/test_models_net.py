@@ -152,6 +152,27 @@ def test_damaged_or_unknown_weights_are_clear_errors(tmp_path: Path) -> None:
         Card.read(tmp_path / source.name)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"native_gsd_m": [0.1]},
+        {"native_gsd_m": ["fine", "coarse"]},
+        {"working_gsd_m": "its own"},
+        {"subtypes": "many"},
+        {"thresholds": {"railcar": "x"}},
+        {"classes": 3},
+        {"calibration": [{"cls": "railcar"}]},
+    ],
+    ids=str,
+)
+def test_a_card_with_a_value_of_another_kind_is_malformed(wrong: dict[str, object], tmp_path: Path) -> None:
+    source = find("yard")[0].weights.with_suffix(".yaml")
+    path = tmp_path / "card.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(source.read_text()) | wrong))
+    with pytest.raises(ModelError, match=r"card\.yaml: the model card is malformed"):
+        Card.read(path)
+
+
 @pytest.mark.filterwarnings("ignore")  # the exporter traces with an interface that torch calls old
 def test_runtimes_agree_on_counts() -> None:
     pytest.importorskip("openvino", reason="the extra `fast` is not installed")

@@ -10,11 +10,11 @@ import torch
 
 from models import boxes as ob
 from models.codec import decode
-from models.datasets.pool import Maker, fill_pool, stretched
+from models.datasets.pool import MOST_OBJECTS, Maker, Pool, fill_pool, stretched
 from models.recipe import Recipe
 from models.render.canvas import Canvas, Light
 from models.render.chip import Chip, with_labels
-from models.render.objects import CONTAINER_WIDTH, stack
+from models.render.objects import CONTAINER_WIDTH, railcar, stack
 from models.train import Batches, loss_of
 
 SIDE = 160
@@ -76,6 +76,61 @@ def test_a_pool_makes_only_what_it_lacks(recipe: Recipe, tmp_path: Path) -> None
     again, _ = fill_pool(recipe, tmp_path)
     assert (again.pixels[0] == 7).all()
     assert not (again.pixels[1] == 7).all()
+
+
+def pictured(recipe: Recipe, folder: Path, corners: list[tuple[int, int]]) -> Recipe:
+    """A recipe of one grey picture with boxes of 40 x 8 px at these places."""
+    if not (folder / "p.png").exists():
+        cv2.imwrite(str(folder / "p.png"), np.full((200, 200, 3), 120, np.uint8))
+    quads = [(x, y, x + 40, y, x + 40, y + 8, x, y + 8) for x, y in corners]
+    (folder / "p.txt").write_text("\n".join(" ".join(map(str, quad)) + " container 0" for quad in quads))
+    entry = {"path": "p.png", "labels": "p.txt", "gsd_m": 0.3, "weight": 1}
+    return replace(recipe, renders={}, real=(entry,), real_crops=4, imagery=folder, folder=folder)
+
+
+def test_a_pool_follows_its_labels_pictures_and_version(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = [(20 * k % 160, 12 * k) for k in range(15)]
+    pool, _ = fill_pool(pictured(recipe, tmp_path, several), tmp_path / "run")
+    assert (pool.owner >= 0).sum() > 20
+    fewer, _ = fill_pool(pictured(recipe, tmp_path, []), tmp_path / "run")
+    assert (fewer.owner < 0).all()
+    cv2.imwrite(str(tmp_path / "p.png"), np.full((200, 200, 3), 200, np.uint8))
+    brighter, _ = fill_pool(pictured(recipe, tmp_path, several), tmp_path / "run")
+    assert brighter.pixels.max() > pool.pixels.max() + 50
+    monkeypatch.setattr("models.datasets.pool.POOL_VERSION", 99)
+    fill_pool(pictured(recipe, tmp_path, several), tmp_path / "run")
+    assert len(list((tmp_path / "run").iterdir())) == 4
+
+
+def test_of_too_many_objects_the_largest_are_learned(recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    n = MOST_OBJECTS + 76
+    y, x = np.divmod(np.arange(n), 40)
+    boxes = np.column_stack([x * 4 + 2.0, y * 5 + 2.5, np.full(n, 4.0), np.full(n, 3.0), np.zeros(n)])
+    boxes[-76:, 2:4] = 4.5, 3.5  # the last are not the least
+    side = np.ones((SIDE, SIDE), np.bool_)
+    none = np.zeros(n, np.uint8)
+    chip = Chip(np.zeros((3, SIDE, SIDE), np.float32), side, boxes, none, none, np.ones(n, np.float32), 0.3)
+    pool = Pool.open(tmp_path, 1, SIDE, 2)
+    pool.put(0, chip, recipe, known=True)
+    assert "76 objects beyond 1024" in caplog.text
+    assert pool.owner.max() == MOST_OBJECTS - 1
+    assert (np.exp(pool.values[0, :76, 2]) > 4.4).all()
+    assert (pool.heat[0, 0] == 255).sum() == n  # each is an object, whether its box is learned or not
+
+
+@pytest.mark.parametrize("heading", [0.3, 1.8, 3.4, -2.5])
+@pytest.mark.parametrize("shadow", [(0.0, 0.8), (0.8, 0.0), (-0.6, 0.6)])
+def test_the_wall_towards_the_sun_shades_an_empty_gondola(heading: float, shadow: tuple[float, float]) -> None:
+    canvas = Canvas(200, 0.1, np.random.default_rng(3), Light(np.array(shadow), np.zeros(2), 0.3))
+    canvas.image[:] = 0.45
+    railcar(canvas, 10.0, 10.0, heading, "gondola", 12.0, (0.7, 0.6, 0.5), loaded=False)
+    across = np.array([-np.sin(heading), np.cos(heading)])
+    towards = -across * np.sign(across @ shadow)
+    tones = []
+    for side in (0.75, -0.75):
+        x, y = ((10.0 + towards * side) / 0.1).astype(int)
+        tones.append(canvas.image[y - 2 : y + 3, x - 2 : x + 3].mean())
+    assert tones[0] < 0.8 * tones[1]
 
 
 def test_a_top_behind_a_high_stack_is_no_object_and_one_in_deep_shade_is_not_asked_for() -> None:

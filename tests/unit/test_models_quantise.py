@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import models
 from models import quantise, runtime
 from models.card import find
+from models.detector import GsdRange
 from models.network import YardNet
 from models.render import EVALUATION_SEEDS, render_chip
 from models.runtime import Head
@@ -33,6 +35,15 @@ def test_calibration_and_check_are_apart_and_judge_nothing() -> None:
     assert used[0]
     assert not used[0] & used[1]
     assert max(quantise.CALIBRATION_SEEDS, quantise.CHECK_SEEDS) + quantise.CHIPS <= EVALUATION_SEEDS
+
+
+def test_calibration_shows_what_the_head_will_see() -> None:
+    """Accepted GSDs only, at the working one: 256 px of 3 m are 77 of 10 m, padded to 80."""
+    card = replace(find("hull")[0], gsd=GsdRange(5.0, 12.0, 10.0))
+    shown = list(quantise.chips(card, quantise.CALIBRATION_SEEDS))
+    assert {gsd for _, gsd, _ in shown} == {10.0}
+    assert {(chip.pixels.shape, chip.gsd_m) for _, _, chip in shown} == {((3, 80, 80), 10.0)}
+    assert all(chip.valid.sum() == 77 * 77 for _, _, chip in shown)
 
 
 @pytest.mark.parametrize("flags", [set(), {"avx512_vnni"}, {"avx512_vnni", "avx512_bf16"}, {"amx_int8", "amx_bf16"}])

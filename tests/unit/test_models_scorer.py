@@ -1,5 +1,9 @@
 """The scorer against one written from the definitions on shapely's polygons, which shares no code with it."""
 
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,9 +12,10 @@ from shapely import Polygon
 import models
 from models import boxes as ob
 from models.datasets.real import Picture
-from models.detector import CLASSES, Detections
-from models.evaluate import MATCH_IOU, at_gsd, score
-from models.render import render_chip
+from models.detector import CLASSES, Detections, GsdRange
+from models.evaluate import MATCH_IOU, _sets, at_gsd, score
+from models.publish import gsd_bins
+from models.render import EVALUATION_SEEDS, render_chip
 
 Boxes = NDArray[np.float64]
 
@@ -72,6 +77,46 @@ def test_overlap_of_two_boxes() -> None:
     a, b = drawn(np.random.default_rng(1), 40), drawn(np.random.default_rng(2), 40)
     expected = [[iou(polygon(x), polygon(y)) for y in b] for x in a]
     assert ob.iou_matrix(a, b) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+@dataclass
+class Blind:
+    """A head that finds nothing, and remembers what it was shown."""
+
+    gsd: GsdRange
+    classes: tuple[str, ...] = ("railcar",)
+    name: str = "blind"
+    thresholds: dict[str, float] = field(default_factory=lambda: {"railcar": 0.3})
+    shown: list[tuple[int, ...]] = field(default_factory=list)
+
+    def detect(self, pixels: np.ndarray, valid: np.ndarray, thresholds: object = None) -> Detections:
+        del thresholds
+        assert pixels.shape[1:] == valid.shape
+        assert not pixels[:, ~valid].any()
+        self.shown.append(pixels.shape)
+        return Detections.empty()
+
+
+@pytest.mark.parametrize(("working", "side"), [(0.3, 512), (0.5, 312), (0.2, 768)])
+def test_scenes_reach_a_head_at_the_gsd_it_works_at(working: float, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.evaluate.CHIPS", 1)
+    head: Any = Blind(GsdRange(0.08, 0.6, working))
+    ((_, _, first, cases), (_, _, second, _)) = _sets(head, Path("absent"))
+    assert (first, second) == (0.3, 0.5)
+    assert head.shown == [(3, side, side)] * 2
+    cars = cases[0].boxes[cases[0].classes == 1]
+    assert len(cars) > 5
+    assert np.median(cars[:, 3]) * working == pytest.approx(2.9, abs=0.1)  # metres: a car's width
+    if working == 0.3:
+        drawn = render_chip(EVALUATION_SEEDS, "rail_yard", 0.3, 512, 0.3)
+        np.testing.assert_array_equal(cases[0].pixels, drawn.pixels)
+
+
+def test_bins_of_a_calibration_lie_in_the_range_of_the_head() -> None:
+    assert gsd_bins("railcar", GsdRange(0.08, 1.0, 0.3)) == [(0.08, 0.4, 0.3), (0.4, 0.65, 0.5), (0.65, 1.0, 0.8)]
+    assert gsd_bins("railcar", GsdRange(0.08, 0.6, 0.3)) == [(0.08, 0.4, 0.3), (0.4, 0.6, 0.5)]
+    assert gsd_bins("vessel", GsdRange(5.0, 12.0, 5.0)) == [(5.0, 12.0, 10.0)]
+    assert gsd_bins("vessel", GsdRange(0.1, 1.0, 0.3)) == []
 
 
 def test_scores_of_the_shipped_detector() -> None:
