@@ -148,15 +148,16 @@ class _Match:
             moves, pairs = [m for m in moves if m not in still and self._both_seen(*m)], pairs + still
             loose = [np.setdiff1d(loose[s], [p[s] for p in still]) for s in (0, 1)]
         likeness = {p: self._same_hull(*p) for p in (*pairs, *moves)}
-        doubted = [p for p, alike in likeness.items() if evidence.OTHER_HULL <= alike < evidence.STILL_THERE]
-        parted = [p for p, alike in likeness.items() if alike < evidence.OTHER_HULL]
+        doubted = [p for p in pairs if evidence.OTHER_HULL <= likeness[p] < evidence.STILL_THERE]
+        # at its place a hull may be the same for all that; elsewhere nothing else says so
+        parted = [p for p in pairs if likeness[p] < evidence.OTHER_HULL] + [p for p in moves if likeness[p] < evidence.STILL_THERE]
         loose = [np.union1d(loose[s], [p[s] for p in parted]).astype(np.int64) for s in (0, 1)]
         pairs, moves = ([p for p in some if likeness[p] >= evidence.STILL_THERE] for some in (pairs, moves))
         rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs] + [self._pair(Kind.MOVED, i, j) for i, j in moves]
         rows += [self._pair(Kind.UNCERTAIN, i, j, FOLLOWED) for i, j in doubted]
         for side in (0, 1):
             rows += [self._single(Kind.PERSISTED, side, int(i), HINTED) for i in hinted[side]]
-            alone = np.setdiff1d(loose[side], [m[side] for m in (*moves, *doubted)])
+            alone = np.setdiff1d(loose[side], [m[side] for m in moves])
             hidden = [int(i) for i in alone if self._states(side)[i] != Unseen.OBSERVED]
             rows += [self._single(Kind.UNOBSERVABLE, side, i, REASONS[Unseen(self._states(side)[i])]) for i in hidden]
             rows += self._weigh(side, np.setdiff1d(alone, hidden), chances[side])

@@ -34,8 +34,9 @@ comes out whole in one random order of eighty."""
 BOTH = 0.7
 """Of the threshold: what shows this strongly in tone and in relief was built. Set on 13 rendered depots (seeds 4 960 000 to 4 962 004):
 eight pits of 19 that either measure missed show so, and one thing that is no pit."""
-FEW_LOOKS = 3
-"""A step with no more looks than this on one side is believed only where the other measure may have it as well."""
+FEW_LOOKS, CERTAIN = 3, 2.0
+"""A step with no more looks than the first on one side is believed only where the other measure may have it as well, or from so many
+thresholds. On the same depots the second finds three more pits and nothing false."""
 RELIEF_PX = 5
 """Side of the window whose spread is the relief: the smallest structure that is asked for is six pixels wide (`stack.CELLS`)."""
 ROUGH, FINE = 16, 64
@@ -107,7 +108,7 @@ class _Measure:
             if own < BOTH:
                 continue
             answer, few = other.answers(b), min(b.last_without + 1, looks - b.first_with) <= FEW_LOOKS
-            if min(own, answer) >= BOTH or (own >= 1 and not (few and answer < MAYBE)):
+            if min(own, answer) >= BOTH or own >= CERTAIN or (own >= 1 and not (few and answer < MAYBE)):
                 found.append(replace(b, strength=round(own, 2)))
         return found
 

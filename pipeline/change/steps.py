@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import rasterio.features
 from numpy.typing import NDArray
+from scipy import ndimage
 from shapely import Polygon
 from shapely.affinity import translate
 from shapely.geometry import mapping, shape
@@ -26,6 +27,10 @@ CLIP = 6.0
 """Multiples of its own spread at which a pixel's value is cut, so that a missed cloud is one poor look and not a step."""
 PIXEL = 2.75
 """Strength from which a pixel may belong to a patch; what a patch is worth is judged on its mean series."""
+NECK_PX = 2
+"""Radius of what is cut: ground thinner than five pixels, less than the smallest structure has (`stack.CELLS`), is a neck of two."""
+SLIVER = 0.2
+"""Of a patch: a smaller part is a piece of its rim."""
 LASTING = 0.5
 """Share of a step that the last two looks must still show."""
 
@@ -124,7 +129,26 @@ def _patches(mask: Mask, step: NDArray[np.int64], valid: Mask, least: float) -> 
 
 def _pieces(mask: Mask, least: float) -> list[Mask]:
     count, labels, sizes, _ = cv2.connectedComponentsWithStats(_whole(mask), connectivity=8)
-    return [labels == i for i in range(1, count) if sizes[i, cv2.CC_STAT_AREA] >= least]
+    return [part for i in range(1, count) if sizes[i, cv2.CC_STAT_AREA] >= least for part in _at_necks(labels == i, least)]
+
+
+def _at_necks(patch: Mask, least: float) -> list[Mask]:
+    """The parts of a patch that only necks join: pits side by side, dug between the same looks, touch by their banks.
+
+    Set on the depots of `series.BOTH`: of 390 pits 381 are found for 379 without, and one false structure less.
+    """
+    reach = NECK_PX + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NECK_PX + 1,) * 2)
+    solid = np.pad(ndimage.binary_fill_holes(patch).astype(np.uint8), reach)
+    count, cores = cv2.connectedComponents(cv2.erode(solid, disc))
+    if count < 3:
+        return [patch]
+    cores = cores[reach:-reach, reach:-reach]
+    rows, columns = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
+    nearest = cores[rows, columns]
+    parts = [patch & (nearest == k) for k in range(1, count)]
+    whole = [part for part in parts if part.sum() >= max(least, SLIVER * patch.sum())]
+    return whole if len(whole) > 1 else [patch]
 
 
 def _last_seen(step: NDArray[np.int64], valid: Mask) -> NDArray[np.int64]:
