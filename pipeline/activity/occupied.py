@@ -10,7 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 from models.occupancy import STEP_M, occupied, unroll
 from pipeline.activity.lengths import join
-from pipeline.imagery.observed import Observed, Unseen
+from pipeline.imagery.observed import Observed
 from pipeline.imagery.scene import Tile
 
 F64 = NDArray[np.float64]
@@ -49,9 +49,7 @@ class TrackLook:
 
 def hidden(tile: Tile, observed: Observed) -> Tile:
     """A native tile whose mask also leaves out cloud, shadow and what was masked."""
-    rows, columns = np.mgrid[tile.read.y0 : tile.read.y1, tile.read.x0 : tile.read.x1]
-    points = np.stack([columns.ravel(), rows.ravel()], axis=1) + 0.5
-    seen = (observed.seen_at(points) == Unseen.OBSERVED).reshape(tile.valid.shape)
+    seen = observed.shown_on(tile.valid.shape, np.array([[1.0, 0, tile.read.x0], [0, 1, tile.read.y0]]))
     return replace(tile, valid=tile.valid & seen)
 
 

@@ -18,7 +18,7 @@ from pipeline.config import ChangeSettings
 from pipeline.detection.scene import SceneDetections
 from pipeline.errors import ImageryError
 from pipeline.grid import Grid
-from pipeline.imagery.observed import Observed, Unseen
+from pipeline.imagery.observed import Observed
 from pipeline.imagery.scene import Scene, Tile
 from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
 
@@ -108,10 +108,7 @@ def compare(
 
 def _masked(tile: Tile, observed: Observed, to_scene: np.ndarray) -> Tile:
     """The tile less the pixels that were not observed."""
-    ys, xs = np.mgrid[0 : tile.grid.height, 0 : tile.grid.width] + 0.5
-    points = np.stack([xs.ravel(), ys.ravel()], axis=1) @ to_scene[:, :2].T + to_scene[:, 2]
-    seen = (observed.seen_at(points) == Unseen.OBSERVED).reshape(tile.valid.shape)
-    valid = tile.valid & seen
+    valid = tile.valid & observed.shown_on(tile.valid.shape, to_scene)
     return Tile(tile.core, tile.read, tile.pixels * valid, valid, tile.grid)
 
 

@@ -134,9 +134,7 @@ def _read(scene: Scene, reference: Scene, observed: Observed, grid: Grid) -> Til
     """A look on the grid, less what was not observed."""
     tile = read_on_grid(scene, reference, grid)
     matrix = pixel_map(grid, frame(scene, reference))
-    ys, xs = np.mgrid[0 : grid.height, 0 : grid.width] + 0.5
-    points = np.stack([xs.ravel(), ys.ravel()], axis=1) @ matrix[:, :2].T + matrix[:, 2]
-    hidden = (observed.seen_at(points) != Unseen.OBSERVED).reshape(tile.valid.shape)
+    hidden = ~observed.shown_on(tile.valid.shape, matrix)
     # the rim of a cloud is thin cloud: one cell of the mask more
     reach = 2 * max(1, round(observed.factor * scene.gsd_m / (reference.gsd_m * _step(reference.grid, grid)))) + 1
     hidden = cv2.dilate(hidden.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0

@@ -45,6 +45,21 @@ class Observed:
         out[inside] = self.state[row[inside], column[inside]]
         return out
 
+    def shown_on(self, shape: tuple[int, int], to_scene: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which pixels of another grid have their centre on ground that was observed.
+
+        Args:
+            shape: (H, W) of that grid.
+            to_scene: (2, 3), its pixels to scene pixels.
+        """
+        out = np.empty(shape, np.bool_)
+        x = np.arange(shape[1]) + 0.5
+        for top in range(0, shape[0], _STRIP):  # points take thirty times the room of the answer
+            y = np.arange(top, min(top + _STRIP, shape[0])) + 0.5
+            points = x[None, :, None] * to_scene[:, 0] + y[:, None, None] * to_scene[:, 1] + to_scene[:, 2]
+            out[top : top + _STRIP] = (self.seen_at(points.reshape(-1, 2)) == Unseen.OBSERVED).reshape(len(y), -1)
+        return out
+
 
 REASONS = {
     Unseen.NO_DATA: "outside the swath",
@@ -55,6 +70,7 @@ REASONS = {
 """Words for each reason, as they stand in tables and on overlays."""
 
 
+_STRIP = 64  # rows
 _MOST_POINTS = 1_000_000  # of a lattice: an outline may be far larger than the scene
 
 
