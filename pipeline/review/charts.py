@@ -1,10 +1,14 @@
-"""Counts over time as SVG: every look a dot, partial ones hollow, unusable ones a cross, the baseline's band behind them."""
+"""Counts over time as SVG: every look a dot, partial ones hollow, intervals alone under half seen, unusable ones a cross.
+
+The baseline's band lies behind them.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from html import escape
 
 from pipeline.activity.records import Alert, Estimate
+from pipeline.activity.wording import quoted
 
 WIDTH, HEIGHT = 760, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 18, 34
@@ -67,7 +71,7 @@ def count_chart(series: Sequence[Estimate], alerts: Sequence[Alert], title: str)
             parts.append(
                 f'<circle class="alert" cx="{x(a.estimate.time):.1f}" cy="{y(a.estimate.value):.1f}" r="9"/>'
                 f'<text class="alert-word" x="{x(a.estimate.time) - 14:.1f}" y="{y(a.estimate.value) + 4:.1f}" '
-                f'text-anchor="end">{a.verdict} {a.estimate.value:.0f}</text>'
+                f'text-anchor="end">{a.verdict} {quoted(a.estimate)}</text>'
             )
     desc = f"{len(series)} looks from {start:%Y-%m-%d} to {end:%Y-%m-%d}; largest value {max(e.value or 0 for e in series):.0f}."
     body = "".join(parts)
@@ -85,13 +89,15 @@ def _dot(e: Estimate, x: float, y: object) -> str:
         return f'<g class="unseen">{tip}<path d="M{x - 4:.1f} {base - 4}l8 8m0 -8l-8 8"/></g>'
     kind = "partial" if e.exposure < 0.9 else "look"
     whisker = f'<path class="whisker" d="M{x:.1f} {y(e.low or 0):.1f}V{y(e.high or 0):.1f}"/>'
-    return f'<g class="{kind}">{tip}{whisker}<circle cx="{x:.1f}" cy="{y(e.value):.1f}" r="4"/></g>'
+    point = "" if e.interval_only else f'<circle cx="{x:.1f}" cy="{y(e.value):.1f}" r="4"/>'
+    return f'<g class="{kind}">{tip}{whisker}{point}</g>'
 
 
 def _words(e: Estimate) -> str:
     if e.value is None:
         return escape(f"not observed, {e.not_observed}")
-    return f"{e.value:.0f} ({e.low:.0f} to {e.high:.0f}), {100 * e.exposure:.0f} % seen"
+    number = quoted(e) if e.interval_only else f"{quoted(e)} ({e.low:.0f} to {e.high:.0f})"
+    return f"{number}, {100 * e.exposure:.0f} % seen"
 
 
 def _axes(start: datetime, end: datetime, top: float, x: object, y: object) -> str:

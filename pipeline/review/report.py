@@ -66,6 +66,7 @@ class ReportContext:
     settings: Mapping[str, Any]
     version: str
     credits: Sequence[str]
+    objects: bool
 
 
 def build_report(context: ReportContext) -> str:

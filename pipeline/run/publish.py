@@ -103,9 +103,11 @@ def _site_view(out: Output, result: SiteResult, changes: Sequence[ZoneChange]) -
         key = (alert.estimate.zone, alert.estimate.zone_version, alert.estimate.cls)
         series = [e for e in estimates if (e.zone, e.zone_version, e.cls) == key]
         judged = [a for a in every if (a.estimate.zone, a.estimate.zone_version, a.estimate.cls) == key]
-        title = f"{alert.estimate.zone}: {class_in_words(alert.estimate.cls)}"
+        zone, version, cls = key
+        drawn = zone if version == 1 else f"{zone}@{version}"
+        title = f"{drawn}: {class_in_words(cls)}"
         charts[title] = count_chart(series, [*judged[:-1], alert], title)
-        out.write(f"charts/{site.id}-{alert.estimate.zone}-{alert.estimate.cls}.svg", standalone(charts[title]))
+        out.write(f"charts/{site.id}-{drawn}-{cls}.svg", standalone(charts[title]))
     looks = []
     for look in result.looks:
         for scene in look:
@@ -215,4 +217,5 @@ def _context(job: Job, views: Sequence[SiteView], results: Sequence[SiteResult])
         settings=job.run.activity.model_dump(),
         version=VERSION,
         credits=sorted(c for c in credits_ if c),
+        objects=job.run.review.objects,
     )

@@ -1,5 +1,6 @@
 """Charts of counts and pictures stand on their own."""
 
+from dataclasses import replace
 from io import BytesIO
 from xml.etree import ElementTree as ET
 
@@ -30,6 +31,17 @@ def test_the_band_is_drawn_through_observed_looks_only() -> None:
     middle = next(e for e in root.iter(f"{SVG}polyline") if e.get("class") == "expected")
     drawn = len((middle.get("points") or "").split())
     assert drawn == sum(a.looks >= 5 and a.estimate.value is not None for a in alerts) < sum(a.looks >= 5 for a in alerts)
+
+
+def test_a_point_that_must_not_be_quoted_is_not_drawn() -> None:
+    """METHOD 5: under half of the zone seen the interval may be used, the point may not."""
+    *most, last = [e for e in story("tumangang") if e.value is not None]
+    hardly = replace(last, value=17.0, low=11.0, high=23.0, exposure=0.4, interval_only=True)
+    whole, part = (ET.fromstring(count_chart([*most, look], [], "tumangang")) for look in (last, hardly))
+    dots = [len(list(root.iter(f"{SVG}circle"))) for root in (whole, part)]
+    assert dots[0] == dots[1] + 1
+    assert "11 to 23, 40 % seen" in "".join(part.itertext())
+    assert "17" not in [e.text for e in part.iter(f"{SVG}title")][-1]
 
 
 def test_a_blink_of_a_strip_keeps_a_row() -> None:
