@@ -17,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import config
-from pipeline.activity.fusion import ZoneStock, stock_on
-from pipeline.activity.records import Alert, Estimate
+from pipeline.activity.records import Alert
 from pipeline.activity.tables import read_counts, records
 from pipeline.activity.wording import quoted
 from pipeline.errors import ConfigError, ModelError
@@ -194,12 +193,13 @@ def list_catalog(folder: Path, out: Path | None, *, as_json: bool) -> None:
 
 def judge_table(path: Path, on: datetime | None, *, as_json: bool) -> bool:
     """Judge a table of counts, and say what stood there on a day; returns whether a spike or a drop was found."""
+    from pipeline.activity.fusion import stock_on
     from pipeline.activity.judge import judge
     from pipeline.config import ActivitySettings
 
     estimates = read_counts(path)
     alerts = judge(estimates, ActivitySettings())
-    stocks = _stocks(estimates, on.replace(tzinfo=UTC)) if on else []
+    stocks = stock_on(estimates, on.replace(tzinfo=UTC)) if on else []
     if as_json:
         print_json({"alerts": records(alerts), "stocks": [s.record() for s in stocks]} if on else records(alerts))
     else:
@@ -210,20 +210,6 @@ def judge_table(path: Path, on: datetime | None, *, as_json: bool) -> bool:
         for stock in stocks:
             console().print("\n" + stock.sentence())
     return any(a.raised for a in alerts)
-
-
-def _stocks(estimates: Sequence[Estimate], day: datetime) -> list[ZoneStock]:
-    """What stood in every zone on a UTC day: at the last look of that day, else at its 00:00."""
-
-    def series(e: Estimate) -> tuple[str, str, int, str]:
-        return e.site, e.zone, e.zone_version, e.cls
-
-    ordered = sorted(estimates, key=lambda e: e.time)
-    looked = {series(e): e.time for e in ordered if e.value is not None and e.time.date() == day.date()}
-    found: list[ZoneStock] = []
-    for time in {day, *looked.values()}:
-        found += stock_on([e for e in ordered if looked.get(series(e), day) == time], time)
-    return sorted(found, key=lambda s: (s.site, s.zone, s.zone_version, s.cls))
 
 
 def check_files(files: Sequence[Path]) -> None:

@@ -10,15 +10,13 @@ from datetime import datetime
 from itertools import pairwise
 from math import hypot, sqrt
 
+from pipeline.activity.lengths import END_SD_GSD
 from pipeline.activity.nb import Z90
 from pipeline.activity.records import Estimate
 
 EMPTIED = 0.2
 """A pile that falls to this share of itself or below between two looks has been taken away. Ours: at Rajin whole piles vanished
 (METHOD 2.3, 20 Oct and 11 Nov 2023), and two people counting one pile differ by 10 to 15 % only (METHOD 0, item 8)."""
-
-END_SD_GSD = 0.7
-"""Standard deviation of one end of a measured length, in GSD (METHOD 5, E2)."""
 
 LENGTH_SCALE_SD = 0.01
 """Relative error of a measured hull from bow flare and waterline; with the ends it makes the +-4 to 6 m of METHOD 4.3 at 3 m."""

@@ -21,15 +21,9 @@ from pipeline.activity.lengths import CAR_M, END_SD_GSD, FLEET_SD_M, Number, car
 from pipeline.activity.occupied import TrackLook, seen_share
 from pipeline.activity.pile_look import SMALLEST_M2, PileLook
 from pipeline.activity.piles import SLOT_M2, USUAL_TIERS, from_block
-from pipeline.activity.records import Estimate
+from pipeline.activity.records import INTERVAL_ONLY_BELOW, NO_VALUE_BELOW, Estimate
 from pipeline.imagery.observed import Observed
 from pipeline.site import Zone
-
-NO_VALUE_BELOW = 0.2
-"""Exposure below which a zone has no value (METHOD 5)."""
-
-INTERVAL_ONLY_BELOW = 0.5
-"""Exposure below which the interval may be used but the point not quoted (METHOD 5)."""
 
 COUNT_GSD_M = 0.8
 """Coarsest GSD at which cars and boxes are counted one by one (METHOD 5, E1)."""
@@ -87,29 +81,19 @@ def in_zone(detections: Detections, outline: BaseGeometry) -> NDArray[np.bool_]:
     return np.asarray(contains_xy(outline, centres[:, 0], centres[:, 1]), np.bool_)
 
 
-def estimate_zones(look: LookView, zones: Sequence[Zone], calibration: Sequence[Calibration]) -> list[Estimate]:
-    """Estimate every class of every zone on one look.
+def estimate_class(look: LookView, zone: Zone, cls: str, calibration: Sequence[Calibration]) -> list[Estimate]:
+    """Estimate one class of one zone on one look.
 
     Args:
         look: detections, outlines and exposures in one pixel frame.
-        zones: zone versions that hold on the day of the look.
+        zone: a zone version that holds on the day of the look.
+        cls: one of its classes.
         calibration: measured precision and recall per class and GSD bin.
 
     Returns:
-        One estimate per zone and class, also where nothing could be seen or no estimator works; railcars by length give two,
-        cars and ``occupied_track_m``; zones measured as a pile give ``pile_teu`` too.
+        One estimate, also where nothing could be seen or no estimator works; railcars by length give two, cars and
+        ``occupied_track_m``.
     """
-    out: list[Estimate] = []
-    for zone in zones:
-        for cls in zone.classes:
-            out += estimate_class(look, zone, cls, calibration)
-        if zone.key in look.piles:
-            out.append(estimate_pile(look, zone))
-    return out
-
-
-def estimate_class(look: LookView, zone: Zone, cls: str, calibration: Sequence[Calibration]) -> list[Estimate]:
-    """One class of one zone, as in `estimate_zones`."""
     share, hidden = look.exposure[zone.key]
     estimator, refusal = estimator_of(look, zone, cls)
     tracks = look.tracks.get(zone.key, ()) if estimator == "E2" else ()

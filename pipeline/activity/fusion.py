@@ -72,13 +72,19 @@ class ZoneStock:
         return f"{where}: {name} about {s.value:.0f} (90 % interval {s.low:.0f} to {s.high:.0f}), {how}."
 
 
-def stock_on(estimates: Sequence[Estimate], time: datetime) -> list[ZoneStock]:
-    """What stood in every zone at a time, whether or not anybody looked; series without a usable look are left out."""
+def stock_on(estimates: Sequence[Estimate], day: datetime) -> list[ZoneStock]:
+    """What stood in every zone on a day that begins at `day`, UTC, whether or not anybody looked.
+
+    At the last look of the day, else at 00:00; series without a usable look are left out.
+    """
     series: dict[tuple[str, str, int, str], list[Estimate]] = {}
     for e in estimates:
         series.setdefault((e.site, e.zone, e.zone_version, e.cls), []).append(e)
-    states = ((key, fuse(looks, [time])) for key, looks in sorted(series.items()))
-    return [ZoneStock(*key, next(s for s in found if s.time == time)) for key, found in states if found]
+    found = []
+    for key, looks in sorted(series.items()):
+        time = max((e.time for e in looks if e.value is not None and e.time.date() == day.date()), default=day)
+        found += [ZoneStock(*key, state) for state in fuse(looks, [time]) if state.time == time]
+    return found
 
 
 def fuse(estimates: Sequence[Estimate], at: Sequence[datetime] = ()) -> list[Stock]:

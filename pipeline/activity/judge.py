@@ -13,11 +13,8 @@ from pipeline.activity import wording
 from pipeline.activity.baseline import FAMILIES, Baseline, Ledger, Look
 from pipeline.activity.cusum import BuildUp, build_up
 from pipeline.activity.nb import Count, Predictive, q_values
-from pipeline.activity.records import Alert, Estimate, Verdict
+from pipeline.activity.records import NO_VALUE_BELOW, Alert, Estimate, Verdict
 from pipeline.config import ActivitySettings
-
-MIN_EXPOSURE = 0.2
-"""Below this observable fraction a look has no value (METHOD 5)."""
 
 CONTAMINATION_DAYS = 28
 """Looks this short before the one under test may belong to the same build-up (METHOD 6.3's guard band, T3)."""
@@ -83,7 +80,7 @@ def _ledgers(ordered: Sequence[Estimate]) -> dict[SeriesKey, Ledger]:
     ledgers: dict[SeriesKey, Ledger] = {}
     for estimate in ordered:
         ledger = ledgers.setdefault(series_key(estimate), Ledger())
-        if estimate.exposure >= MIN_EXPOSURE:
+        if estimate.exposure >= NO_VALUE_BELOW:
             ledger.add(estimate)
     return ledgers
 
@@ -93,9 +90,9 @@ def _judge_one(estimate: Estimate, ledger: Ledger, settings: ActivitySettings) -
     if len(baseline) < settings.min_looks_p:
         return _Judged(estimate, baseline)
     predictive = baseline.predictive()
-    exposure = max(estimate.exposure, MIN_EXPOSURE)
+    exposure = max(estimate.exposure, NO_VALUE_BELOW)
     expected, band = predictive.mean(exposure), predictive.band(exposure)
-    if estimate.value is None or estimate.exposure < MIN_EXPOSURE:
+    if estimate.value is None or estimate.exposure < NO_VALUE_BELOW:
         return _Judged(estimate, baseline, expected, band)
     p, surge = _test(estimate, predictive)
     high = _high_before(estimate, ledger, settings)
@@ -139,7 +136,7 @@ def _adjust(family: Sequence[_Judged]) -> list[float | None]:
 
 
 def _verdict(judged: _Judged, q: float | None, settings: ActivitySettings) -> Verdict:
-    if judged.estimate.value is None or judged.estimate.exposure < MIN_EXPOSURE:
+    if judged.estimate.value is None or judged.estimate.exposure < NO_VALUE_BELOW:
         return "not observed"
     if judged.p is None or q is None:
         return "insufficient baseline"

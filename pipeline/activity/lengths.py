@@ -26,7 +26,7 @@ JOIN_GAP_M = 5.0
 car leaves 12 m or more, and a pixel of 3 m must not part a string."""
 
 END_SD_GSD = 0.7
-"""Standard deviation of each end of a string, in GSD (METHOD 5, E2)."""
+"""Standard deviation of each end of a measured length, in GSD (METHOD 5, E2)."""
 
 DOUBT_SHARE, STRETCH_M = 0.31, 28.0
 """Error of one picture's tracks, relative to the metres that the network itself doubts, and length of stretches that are misread

@@ -15,9 +15,9 @@ from shapely.geometry.base import BaseGeometry
 from models import Detections
 from models import boxes as ob
 from models.calibration import Calibration
-from pipeline.activity.estimate import INTERVAL_ONLY_BELOW, LookView, estimate_class, estimate_pile, estimator_of, in_zone
+from pipeline.activity.estimate import LookView, estimate_class, estimate_pile, estimator_of, in_zone
 from pipeline.activity.occupied import union
-from pipeline.activity.records import Estimate
+from pipeline.activity.records import INTERVAL_ONLY_BELOW, Estimate
 from pipeline.imagery.observed import Unseen
 from pipeline.site import Zone
 
@@ -40,6 +40,9 @@ def estimate_look(views: Sequence[LookView], zones: Sequence[Zone], calibration:
         views: the scenes of the look, each with `observed` when there are several.
         zones: zone versions that hold on the day.
         calibration: measured precision and recall.
+
+    Returns:
+        Of every zone and class as `estimate_class`; zones measured as a pile give ``pile_teu`` too.
     """
     out: list[Estimate] = []
     for zone in zones:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import exp, floor, hypot, radians, sqrt, tan
 
+from pipeline.activity.lengths import END_SD_GSD
 from pipeline.activity.nb import Z90
 
 BOXES_M = {"20": (6.058, 2.438), "40": (12.192, 2.438), "45": (13.716, 2.438)}
@@ -112,7 +113,7 @@ def lattice(
         size: ``20``, ``40`` or ``45`` feet.
         fill: low and high share of filled slots.
     """
-    blur = Z90 * 0.7 * sqrt(2) * gsd_m
+    blur = Z90 * END_SD_GSD * sqrt(2) * gsd_m
     most = _fit(length_m + blur, width_m + blur, size, GAP_M[0])
     least = _fit(max(0.0, length_m - blur), max(0.0, width_m - blur), size, GAP_M[1])
     middle = _fit(length_m, width_m, size, sum(GAP_M) / 2, SLACK)
@@ -153,7 +154,7 @@ def from_length(length_m: float, gsd_m: float) -> Pile:
     (297, 170, 474)
     """
     value, low, high = PER_METRE
-    blur = Z90 * 0.7 * sqrt(2) * gsd_m
+    blur = Z90 * END_SD_GSD * sqrt(2) * gsd_m
     return Pile(value * length_m, low * max(0.0, length_m - blur), high * (length_m + blur), 0.0, "length")
 
 

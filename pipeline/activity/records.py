@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+NO_VALUE_BELOW, INTERVAL_ONLY_BELOW = 0.2, 0.5
+"""Exposure below which a zone has no value, and below which the interval may be used but the point not quoted (METHOD 5)."""
+
 Verdict = Literal["insufficient baseline", "within baseline", "watch", "spike", "drop", "not observed"]
 
 VERDICTS: tuple[Verdict, ...] = (

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline.activity.baseline import FAMILIES
-from pipeline.activity.judge import MIN_EXPOSURE
 from pipeline.activity.nb import Z90
-from pipeline.activity.records import Alert, Estimate
+from pipeline.activity.records import INTERVAL_ONLY_BELOW, NO_VALUE_BELOW, Alert, Estimate
 from pipeline.config import TIMES
 from pipeline.errors import TableError
 
@@ -21,9 +20,6 @@ OPTIONAL = ("low", "high", "exposure", "estimator", "note", "zone_version", "low
 
 INTER_OBSERVER = 0.10
 """Standard deviation between two people counting one yard, relative (METHOD 8c.11; 8 against 6-7 cars, METHOD 0.8)."""
-
-INTERVAL_ONLY_BELOW = 0.5
-"""Below this exposure the interval may be used and the point must not be quoted (METHOD 5)."""
 
 _LAYOUT = "The columns are date,site,zone,class,value[,low,high,exposure,estimator,note,zone_version,lower_bound]."
 
@@ -165,7 +161,7 @@ class _Row:
         reason = ""
         if value is None:
             reason = self._cells.get("note") or "no value in the table"
-        elif exposure < MIN_EXPOSURE:
+        elif exposure < NO_VALUE_BELOW:
             reason = f"only {100 * exposure:.0f} % of the zone could be seen"
             value = None
         if value is None:

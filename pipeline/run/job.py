@@ -1,6 +1,5 @@
 """One batch job from a run file to a report: plan the tasks, make what is missing, publish the results."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +15,13 @@ from models.card import find, find_tracks
 from pipeline.config import DetectionSettings, Run
 from pipeline.errors import StoreError, YardwatchError
 from pipeline.imagery.catalog import build_catalog
-from pipeline.imagery.files import sha256
 from pipeline.imagery.place import sees
 from pipeline.imagery.scene import Scene
-from pipeline.run import codec, stages
+from pipeline.run import stages
 from pipeline.run.executors import open_executor, run_all
 from pipeline.run.looks import grouped, shared
 from pipeline.run.stages import STAGES
-from pipeline.run.store import Store, digest
+from pipeline.run.store import Output, Store, digest
 from pipeline.site import Site
 
 log = logging.getLogger(__name__)
@@ -75,7 +73,7 @@ class Job:
         made, reused, seconds: artefacts and time by stage.
         skipped: (name, reason) of what was left out.
         failed: key -> reason of each artefact that its own input forbids.
-        inputs: scenes and sites by digest.
+        scenes, sites: what it was made from; `sites` in the order of the run's.
         artefacts: stage, label, key and files of each artefact.
         folders, keys: where an artefact lies and its key, by stage and label.
     """
@@ -88,7 +86,8 @@ class Job:
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    inputs: dict[str, Any] = field(default_factory=dict)
+    scenes: Sequence[Scene] = ()
+    sites: Sequence[Site] = ()
     artefacts: list[dict[str, Any]] = field(default_factory=list)
     folders: dict[tuple[str, str], Path] = field(default_factory=dict)
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -106,14 +105,6 @@ class Job:
         settings = self.run.detection
         return settings if settings.runtime != "auto" else settings.model_copy(update={"runtime": best_runtime()})
 
-    def earlier(self) -> dict[str, Any]:
-        """The manifest of the run that was published here last; empty without one."""
-        try:
-            found = codec.read_json(self.run.output / "manifest.json")
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
     def perform(self) -> list[SiteResult]:
         """Do everything that is not done yet.
 
@@ -127,8 +118,7 @@ class Job:
         catalog = build_catalog(self.run.imagery)
         self.skipped += [(s.name, s.reason) for s in catalog.skipped]
         seen = [s for s in catalog.scenes if not self._embargoed(s)]
-        named = zip(self.run.sites, sites, strict=True)
-        self.inputs = {"scenes": [_digests(s) for s in seen], "sites": [_site_digests(path, site) for path, site in named]}
+        self.scenes, self.sites = seen, sites
         with open_executor(self.run.execution) as executor:
             self.store.sweep()
             self._make(
@@ -287,38 +277,10 @@ class Job:
         Raises:
             StoreError: it never tried.
         """
-        reason = self.earlier().get("failed", {}).get(task.key)
+        reason = Output(self.run.output).earlier().get("failed", {}).get(task.key)
         if not reason:
             raise StoreError(f"{self.run.output}: stage '{task.stage}' is not done", "Run `yardwatch run` first.")
         return str(reason)
-
-    def manifest(self) -> dict[str, Any]:
-        """Inputs, weights, settings and artefacts by digest; the same job gives the same manifest, so it holds no clock."""
-        from pipeline.review.about import VERSION
-
-        settings = self.run.model_dump(mode="json", exclude={"output", "sites", "imagery", "execution"})
-        return {
-            "name": self.run.name,
-            "version": VERSION,
-            "settings": settings,
-            "runtime": self.detection.runtime,
-            "inputs": self.inputs,
-            "stages": {name: stage.version for name, stage in STAGES.items()},
-            "models": [{"name": card.name, "sha256": card.sha256} for card in (*find(self.run.model), find_tracks())],
-            "artefacts": sorted(self.artefacts, key=lambda a: (a["stage"], a["label"])),
-            "failed": self.failed,
-            "skipped": [{"name": n, "reason": r} for n, r in sorted(self.skipped)],
-        }
-
-    def log_line(self) -> str:
-        """One JSON line for ``run.jsonl``: when, what was made and reused, and the seconds of each stage."""
-        entry = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "made": self.made,
-            "reused": self.reused,
-            "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
-        }
-        return json.dumps(entry, sort_keys=True) + "\n"
 
 
 def _attempt(store: Store, task: Task) -> str:
@@ -335,14 +297,3 @@ def _attempt(store: Store, task: Task) -> str:
 def _facts(scene: Scene) -> dict[str, Any]:
     """Everything about a scene but where its file lies: the folder may move, the results stay."""
     return {k: v for k, v in asdict(scene).items() if k not in {"path", "mask_path"}}
-
-
-def _digests(scene: Scene) -> dict[str, str]:
-    """What tells an image and its mask from any other."""
-    found = {"id": scene.id, "file": scene.path.name, "sha256": scene.sha256}
-    return found if scene.mask_path is None else found | {"mask": scene.mask_path.name, "mask_sha256": scene.mask_sha256}
-
-
-def _site_digests(path: Path, site: Site) -> dict[str, str]:
-    """Digests of a site file and of what it says, the outlines included that it takes from other files."""
-    return {"id": site.id, "file": path.name, "sha256": sha256(path), "content_sha256": digest(site.model_dump(mode="json"))}

@@ -23,6 +23,7 @@ from pipeline.review.charts import count_chart, standalone
 from pipeline.review.report import PairView, Picture, ReportContext, SiteView, build_report
 from pipeline.run import codec, stages
 from pipeline.run.job import Job, SiteResult
+from pipeline.run.manifest import log_line, manifest
 from pipeline.run.store import Output
 from pipeline.site import PIXEL_CRS
 
@@ -55,12 +56,12 @@ def publish_all(job: Job, results: Sequence[SiteResult]) -> list[Alert]:
                 out.write(f"stac/{scene.id}.json", export.to_json(stac_item(scene)))
     _objects(job, out, results)
     out.write("report.html", build_report(_context(job, views, results)))
-    earlier = job.earlier()
+    earlier = out.earlier()
     if "inputs" in earlier:  # a manifest without them lists whatever lay in the folder, other people's files too
         out.prune(earlier["outputs"])
-    export.write(out.root / "manifest.json", export.to_json(job.manifest() | {"outputs": out.files}))
+    export.write(out.root / "manifest.json", export.to_json(manifest(job) | {"outputs": out.files}))
     with (out.root / "run.jsonl").open("a", encoding="utf-8") as log:
-        log.write(job.log_line())
+        log.write(log_line(job))
     return alerts
 
 

@@ -102,6 +102,14 @@ class Output:
         """Remove the files that an interrupted publication left half written; returns their number."""
         return export.sweep(p for deep in ("", "*/", "*/*/") for p in self.root.glob(f"{deep}{export.PART}*"))
 
+    def earlier(self) -> dict[str, Any]:
+        """The manifest of what was published here last; empty without one."""
+        try:
+            found = json.loads((self.root / "manifest.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def prune(self, earlier: Mapping[str, str]) -> None:
         """Remove what an earlier publication wrote and this one did not; a file that was changed since is no longer ours.
 

@@ -34,8 +34,9 @@ from models.occupancy import STEP_M
 from models.render.canvas import Light
 from models.render.looks import Yard, fleet_m, plan_yard, see_yard, thinned
 from models.train_tracks import beside, sensed, strings, visible
-from pipeline.activity.estimate import LookView, estimate_zones
+from pipeline.activity.estimate import LookView
 from pipeline.activity.lengths import GAP_M
+from pipeline.activity.merge import estimate_look
 from pipeline.activity.occupied import look_along
 from pipeline.activity.pile_look import look_at_pile
 from pipeline.activity.piles import from_block
@@ -138,7 +139,7 @@ def count_cars(seed: int, heads: Sequence[models.Detector], folder: Path) -> lis
         path.unlink()
         found = found.take(_on(seen, found.boxes))
         truth = int(_on(seen, chip.boxes[chip.classes == CLASSES.index("railcar")]).sum())
-        (e,) = estimate_zones(view(len(seen), gsd_m, found, seen, angles(light)[0]), [zone("railcar")], calibration)
+        (e,) = estimate_look([view(len(seen), gsd_m, found, seen, angles(light)[0])], [zone("railcar")], calibration)
         out.append(row("E1 railcars", e, light, truth))
     return [r for r in out if r is not None]
 
@@ -173,7 +174,7 @@ def measure_tracks(seed: int) -> list[Row]:
             cars += float(look.seen[index[inside]].sum())
         for name, fleet in (("E2 cars, fleet declared", (fleet_m(seed), FLEET_SD_M)), ("E2 cars, 14.0 m prior", None)):
             look_view = view(len(seen), gsd_m, Detections.empty(), seen, angles(light)[0], tracks={"yard@1": looks})
-            number, track_m = estimate_zones(look_view, [zone("railcar", fleet)], ())
+            number, track_m = estimate_look([look_view], [zone("railcar", fleet)], ())
             out.append(row(name, number, light, cars))
         out.append(row("E2 occupied metres", track_m, light, metres))
     return [r for r in out if r is not None]

@@ -18,7 +18,6 @@ from pipeline.activity.counted import calibration_for, corrected_count, held
 from pipeline.activity.estimate import (
     LookView,
     choose_estimator,
-    estimate_zones,
 )
 from pipeline.activity.lengths import cars_from_strings, join, pitch
 from pipeline.activity.merge import estimate_look
@@ -109,7 +108,7 @@ def test_coverage_of_pictures_is_the_share_of_intervals_that_hold() -> None:
 
 def test_boxes_are_counted_by_their_centre() -> None:
     looked = view(boxes([(20, 20), (60, 20), (199, 99), (201, 50), (-1, 50)]))
-    (e,) = estimate_zones(looked, [zone("railcar")], GOOD)
+    (e,) = estimate_look([looked], [zone("railcar")], GOOD)
     assert (e.raw, e.estimator, e.unit, e.note) == (3, "E1", "count", "")
     assert e.value == pytest.approx(3.0)
     assert e.zone_version == 1
@@ -134,16 +133,16 @@ def test_the_estimator_follows_the_gsd(cls: str, gsd_m: float, estimator: str, w
 
 
 def test_cars_are_refused_above_five_metres_and_the_reason_is_said() -> None:
-    (e,) = estimate_zones(view(boxes([(20, 20)]), gsd_m=10.0), [zone("railcar")], GOOD)
+    (e,) = estimate_look([view(boxes([(20, 20)]), gsd_m=10.0)], [zone("railcar")], GOOD)
     assert e.value is None
     assert e.not_observed == "railcars cannot be told at 10 m per pixel (limit 5 m)"
-    (e,) = estimate_zones(view(boxes([(20, 20)]), gsd_m=3.0), [zone("railcar")], GOOD)
+    (e,) = estimate_look([view(boxes([(20, 20)]), gsd_m=3.0)], [zone("railcar")], GOOD)
     assert "centre lines" in e.not_observed
 
 
 @pytest.mark.parametrize(("share", "has_value", "interval_only"), [(1.0, True, False), (0.4, True, True), (0.1, False, False)])
 def test_exposure_limits(share: float, has_value: bool, interval_only: bool) -> None:
-    (e,) = estimate_zones(view(boxes([(20, 20)]), exposure=share), [zone("railcar")], GOOD)
+    (e,) = estimate_look([view(boxes([(20, 20)]), exposure=share)], [zone("railcar")], GOOD)
     assert (e.value is not None, e.interval_only, e.exposure) == (has_value, interval_only, share)
     assert e.not_observed == ("" if has_value else "cloud 60 %")
 
@@ -151,8 +150,8 @@ def test_exposure_limits(share: float, has_value: bool, interval_only: bool) -> 
 def test_a_missing_calibration_is_said_and_widens_the_interval() -> None:
     rates, note = calibration_for(GOOD, "railcar", 1.5)
     assert (rates, note) == (GOOD[0], "precision and recall were measured at 0.2 to 0.8 m only")
-    (known,) = estimate_zones(view(boxes([(20, 20)] * 40)), [zone("railcar")], GOOD)
-    (unknown,) = estimate_zones(view(boxes([(20, 20)] * 40)), [zone("railcar")], ())
+    (known,) = estimate_look([view(boxes([(20, 20)] * 40))], [zone("railcar")], GOOD)
+    (unknown,) = estimate_look([view(boxes([(20, 20)] * 40))], [zone("railcar")], ())
     assert "never measured" in unknown.note
     assert (unknown.high or 0) - (unknown.low or 0) > 2 * ((known.high or 0) - (known.low or 0))
 
@@ -175,7 +174,7 @@ def track(occupied: list[tuple[float, float]], length_m: float = 300.0, hidden: 
 def test_e2_measures_along_the_tracks() -> None:
     tracks = (track([(30, 171)]), track([(60, 73.5)]), track([]))
     looked = view(boxes([]), gsd_m=3.0, tracks={"yard@1": tracks})
-    number, metres = estimate_zones(looked, [zone("railcar")], ())
+    number, metres = estimate_look([looked], [zone("railcar")], ())
     assert (number.cls, number.estimator, metres.cls, metres.unit) == ("railcar", "E2", "occupied_track_m", "m")
     assert (metres.low or 0) < (metres.value or 0) < (metres.high or 0)
     assert metres.value == pytest.approx(141 + 13.5, abs=2 * STEP_M)
@@ -186,7 +185,7 @@ def test_e2_measures_along_the_tracks() -> None:
 def test_what_no_head_looked_for_is_not_observed() -> None:
     """Law 1: nothing found by nobody is no zero."""
     looked = view(boxes([]), gsd_m=15.0, sought=frozenset())
-    (e,) = estimate_zones(looked, [zone("vessel")], ())
+    (e,) = estimate_look([looked], [zone("vessel")], ())
     assert (e.value, e.estimator) == (None, "E6")
     assert "no head of the model looks for vessels at 15 m" in e.not_observed
 
@@ -202,21 +201,21 @@ def test_a_coarse_scene_of_the_day_takes_nothing_from_a_fine_count() -> None:
 
 def test_a_declared_fleet_replaces_the_prior() -> None:
     looked = view(boxes([]), gsd_m=3.0, tracks={"yard@1": (track([(30, 171)]),)})
-    prior, _ = estimate_zones(looked, [zone("railcar")], ())
+    prior, _ = estimate_look([looked], [zone("railcar")], ())
     ore = zone("railcar").model_copy(update={"fleet": (12.0, 0.3)})
-    declared, _ = estimate_zones(looked, [ore], ())
+    declared, _ = estimate_look([looked], [ore], ())
     assert declared.value == pytest.approx((prior.value or 0) * 14.0 / 12.0)
 
 
 def test_hidden_track_is_no_empty_track() -> None:
     tracks = (track([(30, 171)], hidden=(100, 300)),)
     looked = view(boxes([]), gsd_m=3.0, tracks={"yard@1": tracks})
-    number, metres = estimate_zones(looked, [zone("railcar")], ())
+    number, metres = estimate_look([looked], [zone("railcar")], ())
     assert metres.value == pytest.approx(70, abs=2 * STEP_M)
     assert number.exposure == metres.exposure == pytest.approx(1 / 3, abs=0.01)
     assert number.interval_only
     nothing = view(boxes([]), gsd_m=3.0, tracks={"yard@1": (track([], hidden=(0, 300)),)})
-    assert all(e.value is None for e in estimate_zones(nothing, [zone("railcar")], ()))
+    assert all(e.value is None for e in estimate_look([nothing], [zone("railcar")], ()))
 
 
 def test_two_scenes_of_a_day_share_a_track() -> None:
