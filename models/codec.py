@@ -31,7 +31,7 @@ class Targets:
 
     Attributes:
         heat: (C, h, w) float32 in [0, 1], 1 in the cell of a centre.
-        owner: (h, w) int16, index of the object whose box a cell learns, -1 for none.
+        owner: (C, h, w) int16, index of the object of a class whose box a cell learns, -1 for none.
         care: (h, w) bool, False where the heat loss is switched off.
     """
 
@@ -43,8 +43,8 @@ class Targets:
 def encode(boxes: NDArray[np.float64], classes: NDArray[np.uint8], visible: F32, valid: NDArray[np.bool_], n_classes: int) -> Targets:
     """Boxes (N, 5) in chip pixels -> targets. `valid` is the (H, W) mask of the chip."""
     h, w = valid.shape[0] // OUT_STRIDE, valid.shape[1] // OUT_STRIDE
-    heat, best = np.zeros((n_classes, h, w), np.float32), np.zeros((h, w), np.float32)
-    owner = np.full((h, w), -1, np.int16)
+    heat, best = np.zeros((n_classes, h, w), np.float32), np.zeros((n_classes, h, w), np.float32)
+    owner = np.full((n_classes, h, w), -1, np.int16)
     care = valid[: h * OUT_STRIDE : OUT_STRIDE, : w * OUT_STRIDE : OUT_STRIDE].copy()
     for k, (b, c, v) in enumerate(zip(boxes, classes, visible, strict=True)):
         window = _window(b, h, w)
@@ -54,12 +54,13 @@ def encode(boxes: NDArray[np.float64], classes: NDArray[np.uint8], visible: F32,
         if v < IGNORE_VISIBLE or not (0 <= b[0] < w * OUT_STRIDE and 0 <= b[1] < h * OUT_STRIDE):
             care[rows, columns] &= gauss <= 0.05
             continue
-        heat[c, rows, columns] = np.maximum(heat[c, rows, columns], gauss)
-        mine = gauss > best[rows, columns]
-        best[rows, columns] = np.where(mine, gauss, best[rows, columns])
-        owner[rows, columns] = np.where(mine, k, owner[rows, columns])
-        centre = int(b[1] // OUT_STRIDE), int(b[0] // OUT_STRIDE)
-        heat[(c, *centre)], best[centre] = 1.0, 1.0
+        here = c, rows, columns
+        mine = gauss > best[here]
+        heat[here] = np.maximum(heat[here], gauss)
+        best[here] = np.where(mine, gauss, best[here])
+        owner[here] = np.where(mine, k, owner[here])
+        centre = c, int(b[1] // OUT_STRIDE), int(b[0] // OUT_STRIDE)
+        heat[centre], best[centre] = 1.0, 1.0
     return Targets(heat, np.where(best > REGRESS_ABOVE, owner, -1).astype(np.int16), care)
 
 
@@ -90,17 +91,17 @@ def box_channels(owner: Tensor, values: Tensor) -> Tensor:
     """The box channels that each cell learns.
 
     Args:
-        owner: (B, h, w) int64, index of the object of a cell; -1 gives values without meaning.
+        owner: (B, C, h, w) int64, index of the object of a cell; -1 gives values without meaning.
         values: (B, M, 6) of `regressed`.
 
     Returns:
-        (B, 6, h, w), the centre as the offset from the cell's centre.
+        (B, C, 6, h, w), the centre as the offset from the cell's centre.
     """
-    b, h, w = owner.shape
-    index = owner.clamp(min=0).reshape(b, h * w, 1).expand(-1, -1, BOX_CHANNELS)
-    out = values.gather(1, index).reshape(b, h, w, BOX_CHANNELS).permute(0, 3, 1, 2).contiguous()
-    out[:, 0] -= torch.arange(w, device=owner.device) + 0.5
-    out[:, 1] -= torch.arange(h, device=owner.device)[:, None] + 0.5
+    b, c, h, w = owner.shape
+    index = owner.clamp(min=0).reshape(b, c * h * w, 1).expand(-1, -1, BOX_CHANNELS)
+    out = values.gather(1, index).reshape(b, c, h, w, BOX_CHANNELS).permute(0, 1, 4, 2, 3).contiguous()
+    out[:, :, 0] -= torch.arange(w, device=owner.device) + 0.5
+    out[:, :, 1] -= torch.arange(h, device=owner.device)[:, None] + 0.5
     return out
 
 
@@ -111,7 +112,7 @@ def decode(
 
     Args:
         heat: (C, h, w) probabilities.
-        box: (6, h, w) box channels.
+        box: (C, 6, h, w) box channels.
         thresholds: (C,) lowest score per class.
 
     Returns:
@@ -128,7 +129,7 @@ def decode(
             # of two equal neighbours the first in reading order is the peak
             peak &= (heat > other) if (dy, dx) < (1, 1) else (heat >= other)
     c, i, j = np.nonzero(peak)
-    values = box[:, i, j].astype(np.float64)
+    values = box[c, :, i, j].T.astype(np.float64)
     cx = (j + 0.5 + np.clip(values[0], -8, 8)) * OUT_STRIDE
     cy = (i + 0.5 + np.clip(values[1], -8, 8)) * OUT_STRIDE
     sides = np.exp(np.clip(values[2:4], -1.0, 7.0))

@@ -28,7 +28,7 @@ DILATIONS = {"plain": (1, 2, 4, 1, 2, 4), "lite": (1, 2, 4)}
 HALO = 192
 """Half the receptive field, rounded up to the stride: 8 * sum(d + 1 for both convolutions of a block) + stem and head."""
 BOX_CHANNELS = 6
-"""dx, dy (cells), log w, log h (pixels), cos 2 theta, sin 2 theta."""
+"""dx, dy (cells), log w, log h (pixels), cos 2 theta, sin 2 theta; of each class, since a container and its wagon share a centre."""
 
 _PRIOR = 0.01  # initial heatmap probability, so that early steps are not swamped by background (RetinaNet)
 
@@ -118,7 +118,7 @@ class YardNet(nn.Module):
         self.mix4 = _conv(48 + four, 64)
         self.up2 = nn.Sequential(nn.Conv2d(64, 24 * 4, 1), nn.PixelShuffle(2))
         self.mix2 = _conv(24 + two, 48)
-        self.head = nn.Conv2d(48, classes + BOX_CHANNELS + subtypes, 1)
+        self.head = nn.Conv2d(48, classes * (1 + BOX_CHANNELS) + subtypes, 1)
         with torch.no_grad():
             assert self.head.bias is not None
             self.head.bias.zero_()
@@ -141,7 +141,7 @@ class YardNet(nn.Module):
         return nn.ModuleList([*self.stem2, *self.stem4, *self.stem8[:-1]] if self.kind == "lite" else [])  # type: ignore[misc, index]
 
     def forward(self, x_N3HW: Tensor) -> Tensor:
-        """(N, 3, H, W) in 0..1 -> (N, classes + 6 + subtypes, H / 2, W / 2): heat logits, box channels, subtype logits."""
+        """(N, 3, H, W) in 0..1 -> (N, 7 * classes + subtypes, H / 2, W / 2): heat logits, box channels by class, subtype logits."""
         s2 = self.stem2(x_N3HW * 4.0 - 1.5)  # roughly zero mean and unit spread over the brightness range of the renders
         s4 = self.stem4(s2)
         deep = self.body(self.stem8(s4))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from models.card import find
 from models.codec import box_channels
 from models.datasets.pool import CARE, VALID, fill_pool
-from models.network import OUT_STRIDE, YardNet
+from models.network import BOX_CHANNELS, OUT_STRIDE, YardNet
 from models.pretrained import start_from_photographs
 from models.recipe import Recipe
 from models.runtime import has_bf16, read_nets
@@ -26,55 +26,78 @@ from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
 
+PLAN = 12
+"""Numbers that tell an example of a batch (`Batches.plan`)."""
+EAGER = 11
+"""Steps before a GPU's are recorded: libraries choose their kernels and the optimiser makes its state in them."""
+
 BOX_WEIGHTS = (0.3, 0.3, 1.5, 1.5, 0.7, 0.7)
 """Of offset (cells), log size and double angle: one cell of offset, 20 % of size and 20 deg cost about the same."""
 
 GAMMA = (0.75, 2.2)
 """Tone curves of products, against one that is stretched for a screen: from brightened shade to linear in radiance."""
+GAIN, CAST, HAZE, PANCHROMATIC = (0.45, 2.4), 0.06, 0.1, 0.1
+"""Brightness of products; spread of their bands; most haze, in two of five; share without colour."""
 DARKEST = 0.04
 """Mean of the darkest pictures: below it eight bits hold nothing."""
 STRETCHED, PERCENTILES = 0.3, (0.01, 0.985)
 """Share of the pictures that are stretched until what lies outside these is black or white, as products for a screen often are."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batches:
-    """Augmented batches of a pool, drawn by step: a run that was cut goes on with those it would have seen.
+    """Augmented batches of a pool, planned by step: a run that was cut goes on with those it would have seen.
 
     Attributes:
         pool: fields of `models.datasets.pool.Pool` as tensors, on the GPU where there is one.
-        renders: examples below this index are renders, the others real.
+        renders, crops: how many examples are drawn from: the first ones of the pool, and the last ones.
     """
 
     recipe: Recipe
     pool: dict[str, Tensor]
     renders: int
-    device: str
+    crops: int
 
     @classmethod
     def of(cls, recipe: Recipe, folder: Path, device: str) -> "Batches":
         """Fill the pool and hold it."""
         pool, renders = fill_pool(recipe, folder)
-        tensors = {name: torch.from_numpy(array) for name, array in pool.arrays.items()}
-        return cls(recipe, {name: t.to(device) for name, t in tensors.items()}, renders, device)
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in pool.arrays.items()}
+        return cls(recipe, tensors, renders, len(pool.done) - renders)
 
-    def draw(self, step: int) -> tuple[Tensor, ...]:
-        """Pixels (B, 3, S, S) and the arguments of `loss_of`."""
-        rng, size = np.random.default_rng((self.recipe.seed, step)), self.recipe.batch
-        number = len(self.pool["done"])
-        share = self.recipe.real_share if self.renders < number else 0.0
-        real = rng.random(size) < (share if self.renders else 1.0)
-        index = np.where(real, self.renders + rng.random(size) * (number - self.renders), rng.random(size) * self.renders)
-        rows = torch.from_numpy(index.astype(np.int64)).to(self.device)
-        drawn = {name: t[rows] for name, t in self.pool.items()}
-        turned = _turn(drawn, torch.from_numpy(rng.random((3, size)) < 0.5).to(self.device))
+    def plan(self, step: int) -> Tensor:
+        """All that is random about a batch (B, PLAN): row of the pool, three flags of `_turn`, then what `_tone` reads."""
+        rng, n = np.random.default_rng((self.recipe.seed, step)), self.recipe.batch
+        plan = np.column_stack(
+            [self.rows(rng), rng.random((n, 3)) < 0.5, _between(rng, *GAMMA, n), _between(rng, *GAIN, n), 1 + rng.normal(0, CAST, (n, 3)),
+             rng.uniform(0, HAZE, n) * (rng.random(n) < 0.4), rng.random(n) < PANCHROMATIC, rng.random(n) < STRETCHED]
+        )  # fmt: skip
+        return torch.from_numpy(plan.astype(np.float32))
+
+    def rows(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rows of the pool: of each example whether it is real, then which."""
+        n, last = self.recipe.batch, len(self.pool["done"]) - 1
+        share = (self.recipe.real_share if self.renders else 1.0) if self.crops else 0.0
+        real, which = rng.random(n) < share, rng.random(n)
+        return np.where(real, last - np.floor(which * self.crops), np.floor(which * self.renders)).astype(np.int64)
+
+    def make(self, plan: Tensor) -> tuple[Tensor, ...]:
+        """Pixels (B, 3, S, S) and the arguments of `loss_of` of a plan, where the pool is and without a look at the CPU."""
+        drawn = {name: t[plan[:, 0].long()] for name, t in self.pool.items() if name != "done"}
+        turned = _turn(drawn, plan[:, 1:4].T > 0)
         heat, care, owner = turned["heat"].float() / 255, (turned["care"] & CARE > 0).float(), turned["owner"].long()
         valid = (turned["care"] & VALID > 0).repeat_interleave(OUT_STRIDE, 1).repeat_interleave(OUT_STRIDE, 2)
-        pixels = _tone(turned["pixels"], rng) * valid[:, None]
-        weight = heat.amax(dim=1) * (owner >= 0) * care
-        kinds = turned["subtypes"].long().gather(1, owner.clamp(min=0).flatten(1)).reshape(owner.shape)
-        subtype = torch.where(owner >= 0, kinds, -1)
+        pixels = _tone(turned["pixels"], plan[:, 4:]) * valid[:, None]
+        weight = heat * (owner >= 0) * care[:, None]
+        cars = owner[:, self.recipe.classes.index("railcar") if self.recipe.subtypes else 0]
+        kinds = turned["subtypes"].long().gather(1, cars.clamp(min=0).flatten(1)).reshape(cars.shape)
+        subtype = torch.where(cars >= 0, kinds, -1)
         return pixels, heat, box_channels(owner, turned["values"]), weight, subtype, care
+
+
+def _between(rng: np.random.Generator, low: float, high: float, number: int) -> NDArray[np.float64]:
+    """Log-uniform."""
+    return np.exp(rng.uniform(np.log(low), np.log(high), number))
 
 
 def _turn(drawn: dict[str, Tensor], how: Tensor) -> dict[str, Tensor]:
@@ -95,28 +118,20 @@ def _turn(drawn: dict[str, Tensor], how: Tensor) -> dict[str, Tensor]:
     return out
 
 
-def _tone(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Tone curve, brightness from dark to bright products, colour cast, haze, panchromatic.
+def _tone(pixels: Tensor, how: Tensor) -> Tensor:
+    """Tone curve, brightness from dark to bright products, colour cast, haze, panchromatic, stretched; `how` (B, 8), in this order.
 
     The sensor of the renders has dimmed most of them already (`models.render.canvas.sense`). Products are stretched for a screen or
     linear in radiance: paints of the renders, which are those of a screen, then stand at their 2.2nd power.
     """
-    size = len(pixels)
-
-    def drawn(values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values.astype(np.float32)).to(pixels.device).reshape(size, -1, 1, 1)
-
-    def between(low: float, high: float) -> NDArray[Any]:
-        return np.exp(rng.uniform(np.log(low), np.log(high), size))
-
-    out = (pixels.float() / 255) ** drawn(between(*GAMMA))
-    gain = drawn(between(0.45, 2.4))
+    gamma, gain, red, green, blue, haze, panchromatic, stretched = how[:, :, None, None, None].unbind(1)
+    out = (pixels.float() / 255) ** gamma
     out = out * torch.maximum(gain, DARKEST / out.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-3))
-    out = out * drawn(1 + rng.normal(0, 0.06, (size, 3))) + drawn(rng.uniform(0, 0.1, size) * (rng.random(size) < 0.4))
-    out = torch.where(drawn(rng.random(size) < 0.1) > 0, out.mean(dim=1, keepdim=True), out)
-    percentiles = torch.tensor(PERCENTILES, device=out.device)
-    low, high = torch.quantile(out[:, :, ::8, ::8].flatten(1), percentiles, dim=1).reshape(2, size, 1, 1, 1)
-    out = torch.where(drawn(rng.random(size) < STRETCHED) > 0, (out - low) / (high - low).clamp(min=0.02), out)
+    out = out * torch.cat([red, green, blue], dim=1) + haze
+    out = torch.where(panchromatic > 0, out.mean(dim=1, keepdim=True), out)
+    ordered = out[:, :, ::8, ::8].flatten(1).sort(dim=1).values
+    low, high = (ordered[:, int(p * ordered.shape[1]), None, None, None] for p in PERCENTILES)
+    out = torch.where(stretched > 0, (out - low) / (high - low).clamp(min=0.02), out)
     return out.clamp(0, 1)
 
 
@@ -128,20 +143,122 @@ def loss_of(out: Tensor, heat: Tensor, box: Tensor, weight: Tensor, subtype: Ten
     """
     out = out.float()
     c = heat.shape[1]
+    told = c * (1 + BOX_CHANNELS)
     logit, p = out[:, :c], torch.sigmoid(out[:, :c])
     soft = heat * care[:, None]
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logit, heat, reduction="none")
     # a batch without objects counts one for each example: its loss must not grow with its size
     total = ((heat - p).abs() ** 2 * entropy * care[:, None]).sum() / soft.sum().clamp(min=len(heat)) * 8.0
-    scale = torch.tensor(BOX_WEIGHTS, device=out.device)[None, :, None, None]
-    error = (out[:, c : c + 6] - box).abs() * scale
-    total = total + (error.sum(dim=1) * weight).sum() / weight.sum().clamp(min=1)
-    if out.shape[1] > c + 6:
-        logits = out[:, c + 6 :]
+    boxes = out[:, c:told].reshape(box.shape)
+    error = torch.stack([w * (boxes[:, :, k] - box[:, :, k]).abs() for k, w in enumerate(BOX_WEIGHTS)]).sum(dim=0)
+    total = total + (error * weight).sum() / weight.sum().clamp(min=1)
+    if out.shape[1] > told:
+        logits = out[:, told:]
         known = subtype >= 0
         wrong = torch.nn.functional.cross_entropy(logits, subtype.clamp(min=0), reduction="none")
         total = total + 0.2 * (wrong * known).sum() / known.sum().clamp(min=1)
     return total
+
+
+class Learner:
+    """A network in training, the mean of its weights over time and its optimiser.
+
+    On a GPU its step is recorded once as a CUDA graph and replayed on a stream of its own: the thousands of small kernels of a step
+    take several times longer to be told than to run, and learners side by side fill each other's gaps.
+
+    Attributes:
+        done: steps.
+        loss: running mean, on the device.
+    """
+
+    def __init__(self, net: YardNet, recipe: Recipe, batches: Batches, device: str) -> None:
+        self.net, self.recipe, self.batches, self.done = net.to(device), recipe, batches, 0
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
+        self.ema = copy.deepcopy(self.net)
+        self.loss = torch.zeros((), device=device)
+        self.on_gpu = device == "cuda"
+        groups = [{**group, "lr": torch.zeros((), device=device)} for group in _groups(net, recipe.trunk_rate)]
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=1e-4, fused=True, capturable=self.on_gpu)
+        self.told = torch.zeros(recipe.batch * PLAN + 3, pin_memory=self.on_gpu)
+        self.inputs = self.told.to(device)
+        self.stream = torch.cuda.Stream() if self.on_gpu else None  # type: ignore[no-untyped-call]
+        self.read = torch.cuda.Event() if self.on_gpu else None  # type: ignore[no-untyped-call]
+        self.graph = torch.cuda.CUDAGraph() if self.on_gpu else None
+
+    def advance(self, progress: float) -> None:
+        """One step, `progress` (0 to 1) on the way: the rate winds up over 200 steps, then down along a cosine to a fiftieth."""
+        wound = min(1.0, (self.done + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        kept = min(0.998, (self.done + 1) / (self.done + 20))
+        scalars = torch.tensor([self.recipe.lr * wound, 1 - kept, 0.02 if self.done else 1.0])
+        plan = self.batches.plan(self.done)
+        with torch.cuda.stream(self.stream):
+            if self.read is not None:
+                self.read.synchronize()  # the last step has read what it was told
+            torch.cat([plan.flatten(), scalars], out=self.told)
+            self.inputs.copy_(self.told, non_blocking=True)
+            if self.read is not None:
+                self.read.record()
+            if self.graph is None or self.done < EAGER:
+                self._step()
+            else:
+                if self.done == EAGER:
+                    with torch.cuda.graph(self.graph, stream=self.stream):
+                        self._step()
+                self.graph.replay()
+        self.done += 1
+
+    def _step(self) -> None:
+        """Draw, learn, average: of `inputs` alone, so that it can be recorded."""
+        plan, (rate, share, news) = self.inputs[:-3].view(-1, PLAN), self.inputs[-3:]
+        x, *targets = self.batches.make(plan)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.on_gpu or has_bf16()):
+            maps = self.net(x.to(memory_format=torch.channels_last))
+        loss = loss_of(maps, *targets)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
+        for group in self.optimiser.param_groups:
+            group["lr"].copy_(rate * group["share"])
+        self.optimiser.step()
+        self._average(share)
+        self.loss.lerp_(loss.detach(), news)
+
+    @torch.no_grad()
+    def _average(self, share: Tensor) -> None:
+        pairs = zip(self.ema.state_dict().values(), self.net.state_dict().values(), strict=True)
+        mine, theirs = zip(*((m, t) for m, t in pairs if m.dtype.is_floating_point), strict=True)
+        apart = torch._foreach_sub(theirs, mine)  # noqa: SLF001 # as `torch.optim.swa_utils` does: a kernel for all, not a hundred
+        torch._foreach_mul_(apart, share)
+        torch._foreach_add_(mine, apart)
+
+    def save(self, folder: Path, seconds: float) -> None:
+        """Write ``last.pt`` and ``weights.safetensors``, each under a temporary name first."""
+        if self.stream is not None:
+            self.stream.synchronize()
+        state = {
+            "net": self.net.state_dict(),
+            "ema": self.ema.state_dict(),
+            "opt": self.optimiser.state_dict(),
+            "step": self.done,
+            "seconds": seconds,
+        }
+        temporary = folder / "last.part"
+        torch.save(state, temporary)
+        temporary.replace(folder / "last.pt")
+        export(self.ema, folder / "weights.safetensors")
+
+    def resume(self, folder: Path) -> float:
+        """Go on from ``last.pt`` where there is one; returns the seconds spent."""
+        path = folder / "last.pt"
+        if not path.exists():
+            return 0.0
+        state = torch.load(path, weights_only=True, map_location=self.inputs.device)
+        self.net.load_state_dict(state["net"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["opt"])
+        self.done = int(state["step"])
+        log.info("resuming at step %d", self.done)
+        return float(state["seconds"])
 
 
 def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path | None = None, member: int = 0) -> Path:
@@ -171,37 +288,16 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
         _take_over(net, recipe, start, member)
     else:
         start_from_photographs(net)
-    net.to(device)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
-    ema = copy.deepcopy(net)
-    optimiser = torch.optim.AdamW(_groups(net, recipe.trunk_rate), recipe.lr, weight_decay=1e-4, fused=device == "cuda")
-    first, seconds = _resume(home / "last.pt", net, ema, optimiser)
-    started, running = time.monotonic(), torch.zeros((), device=device)
+    learner = Learner(net, recipe, batches, device)
+    before, started = learner.resume(home), time.monotonic()
     with _without_denormals():
-        for step in range(first, steps):
-            for group in optimiser.param_groups:
-                group["lr"] = group["share"] * recipe.lr * _wound(step, steps)
-            x, *targets = batches.draw(step)
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" or has_bf16()):
-                maps = net(x.to(memory_format=torch.channels_last))
-            loss = loss_of(maps, *targets)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
-            optimiser.step()
-            _average(ema, net, min(0.998, (step + 1) / (step + 20)))
-            running = running.lerp(loss.detach(), 0.02 if step > first else 1.0)
-            if (step + 1) % 100 == 0 or step + 1 == steps:
-                spent = seconds + time.monotonic() - started
-                log.info("step %d of %d, loss %.3f, %.0f s", step + 1, steps, float(running), spent)
-                _checkpoint(home / "last.pt", net, ema, optimiser, step + 1, spent)
-                export(ema, home / "weights.safetensors")
+        while learner.done < steps:
+            learner.advance(learner.done / steps)
+            if learner.done % 100 == 0 or learner.done == steps:
+                spent = before + time.monotonic() - started
+                log.info("step %d of %d, loss %.3f, %.0f s", learner.done, steps, float(learner.loss), spent)
+                learner.save(home, spent)
     return home / "weights.safetensors"
-
-
-def _wound(step: int, steps: int) -> float:
-    """Share of the rate: up over 200 steps, then down along a cosine to a fiftieth."""
-    return min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def _groups(net: YardNet, trunk_rate: float) -> list[dict[str, Any]]:
@@ -239,37 +335,6 @@ def _without_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
-
-
-@torch.no_grad()
-def _average(ema: YardNet, net: YardNet, keep: float) -> None:
-    pairs = zip(ema.state_dict().values(), net.state_dict().values(), strict=True)
-    mine, theirs = zip(*((m, t) for m, t in pairs if m.dtype.is_floating_point), strict=True)
-    torch._foreach_lerp_(mine, theirs, 1 - keep)  # as `torch.optim.swa_utils` does: one kernel, not a hundred
-
-
-def _checkpoint(path: Path, net: YardNet, ema: YardNet, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
-    state = {
-        "net": net.state_dict(),
-        "ema": ema.state_dict(),
-        "opt": optimiser.state_dict(),
-        "step": step,
-        "seconds": seconds,
-    }
-    temporary = path.with_suffix(".part")
-    torch.save(state, temporary)
-    temporary.replace(path)
-
-
-def _resume(path: Path, net: YardNet, ema: YardNet, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
-    if not path.exists():
-        return 0, 0.0
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    net.load_state_dict(state["net"])
-    ema.load_state_dict(state["ema"])
-    optimiser.load_state_dict(state["opt"])
-    log.info("resuming at step %d", state["step"])
-    return int(state["step"]), float(state["seconds"])
 
 
 def export(net: YardNet, path: Path) -> None:

@@ -26,7 +26,7 @@ from models.render.chip import share_inside
 
 log = logging.getLogger(__name__)
 
-POOL_VERSION = 1
+POOL_VERSION = 2
 """Raised with every change of what the same recipe, pictures and seeds give: of the renderer, `models.codec`, how crops are cut."""
 MOST_OBJECTS = 1024
 """In a chip; 1264 boxes of 10 ft would fill one of 96 m square. The boxes of the smallest beyond it are not learned."""
@@ -47,7 +47,7 @@ class Pool:
     Attributes:
         pixels: (N, 3, S, S) uint8.
         heat: (N, C, h, w) uint8, 255 in the cell of a centre.
-        owner: (N, h, w) int16, the object that each cell learns, -1 for none.
+        owner: (N, C, h, w) int16, the object of a class that each cell learns, -1 for none.
         care: (N, h, w) uint8, `CARE` and `VALID`.
         values: (N, MOST_OBJECTS, 6) float32, what is regressed of each object (`models.codec.regressed`).
         subtypes: (N, MOST_OBJECTS) int8, -1 for unknown.
@@ -70,7 +70,7 @@ class Pool:
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
             "pixels": ((3, size_px, size_px), np.uint8),
             "heat": ((classes, side, side), np.uint8),
-            "owner": ((side, side), np.int16),
+            "owner": ((classes, side, side), np.int16),
             "care": ((side, side), np.uint8),
             "values": ((MOST_OBJECTS, BOX_CHANNELS), np.float32),
             "subtypes": ((MOST_OBJECTS,), np.int8),
