@@ -69,8 +69,8 @@ class Batches:
         """All that is random about a batch (B, PLAN): row of the pool, three flags of `_turn`, then what `_tone` reads."""
         rng, n = np.random.default_rng((self.recipe.seed, step)), self.recipe.batch
         plan = np.column_stack(
-            [self.rows(rng), rng.random((n, 3)) < 0.5, _between(rng, *GAMMA, n), _between(rng, *GAIN, n), 1 + rng.normal(0, CAST, (n, 3)),
-             rng.uniform(0, HAZE, n) * (rng.random(n) < 0.4), rng.random(n) < PANCHROMATIC, rng.random(n) < STRETCHED]
+            [self.rows(rng), rng.random((n, 3)) < 0.5, _between(rng, *GAMMA, n), _between(rng, *GAIN, n),
+             1 + rng.normal(0, CAST, (n, 3)), rng.uniform(0, HAZE, n) * (rng.random(n) < 0.4), rng.random(n) < PANCHROMATIC, rng.random(n) < STRETCHED]
         )  # fmt: skip
         return torch.from_numpy(plan.astype(np.float32))
 
