@@ -70,7 +70,8 @@ class Batches:
         rng, n = np.random.default_rng((self.recipe.seed, step)), self.recipe.batch
         plan = np.column_stack(
             [self.rows(rng), rng.random((n, 3)) < 0.5, _between(rng, *GAMMA, n), _between(rng, *GAIN, n),
-             1 + rng.normal(0, CAST, (n, 3)), rng.uniform(0, HAZE, n) * (rng.random(n) < 0.4), rng.random(n) < PANCHROMATIC, rng.random(n) < STRETCHED]
+             1 + rng.normal(0, CAST, (n, 3)), rng.uniform(0, HAZE, n) * (rng.random(n) < 0.4),
+             rng.random(n) < PANCHROMATIC, rng.random(n) < STRETCHED]
         )  # fmt: skip
         return torch.from_numpy(plan.astype(np.float32))
 
@@ -216,12 +217,13 @@ class Learner:
         loss = loss_of(maps, *targets)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
+        self.optimiser.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined] # as a GradScaler: such a step is left out
         for group in self.optimiser.param_groups:
             group["lr"].copy_(rate * group["share"])
         self.optimiser.step()
         self._average(share)
-        self.loss.lerp_(loss.detach(), news)
+        self.loss.lerp_(torch.where(loss.isfinite(), loss, self.loss).detach(), news)
 
     @torch.no_grad()
     def _average(self, share: Tensor) -> None:

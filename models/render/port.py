@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.render.canvas import F64, Canvas, Colour, rectangle_at
+from models.render.canvas import F64, Canvas, Colour, axes, rectangle_at
 from models.render.objects import FLEET, vary, vessel
 from models.render.scenes import ground
 
@@ -51,6 +51,7 @@ def harbour(c: Canvas) -> None:
                 wake=rng.random() < 0.25,
             )
     afloat_clutter(c)
+    bleach(c)
 
 
 WATER: tuple[Colour, ...] = (
@@ -65,6 +66,28 @@ def open_water(c: Canvas) -> None:
     """Fill the canvas with water of one colour and remember it."""
     ground(c, vary(c.rng, WATER[c.rng.integers(len(WATER))], 0.25))
     c.water = c.image.mean(axis=(0, 1))
+
+
+def bleach(c: Canvas) -> None:
+    """Some pictures are overexposed: quays and roofs run into one white, and white hulls at them; water stays as it was, or paler."""
+    if c.rng.random() < 0.13:
+        white = max(0.05, float(np.percentile(c.image[::4, ::4], c.rng.uniform(72, 97))))
+        c.image = np.minimum(
+            c.image * np.float32(np.clip(min(1 / white, c.rng.uniform(0.3, 0.65) / c.water.mean()), 1, 4)), np.float32(1.02)
+        )
+
+
+def fade(c: Canvas, towards: Colour, share: float) -> None:
+    """Take the hull last drawn some way towards a tone: what is left of it is its shadow, its house and a trace of its deck."""
+    c.fill(c.labels[-1].outline, towards, share, grain=0.05)
+
+
+def beside(c: Canvas, p: F64) -> Colour:
+    """Tone of the picture at (2,) metres; of open water outside the frame."""
+    x, y = (p / c.gsd_m).astype(int)
+    inside = 1 <= x < c.size - 1 and 1 <= y < c.size - 1
+    r, g, b = c.image[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1)) if inside else c.water
+    return float(r), float(g), float(b)
 
 
 def _quay_cranes(c: Canvas, start: F64, along: F64, length: float, angle: float) -> None:
@@ -99,13 +122,21 @@ def _ship(c: Canvas, p: F64, length: float, theta: float, *, wake: bool = False)
             (0.75, 0.8, 0.8),
             c.rng.uniform(0.2, 0.7),
         )
+    near = beside(c, p + np.array([-along[1], along[0]]) * c.rng.choice([-1, 1]) * (0.1 * length + 8))
     vessel(c, float(p[0]), float(p[1]), length, theta, str(c.rng.choice(ANY_SHIP, p=SHIP_SHARES)))
+    if c.rng.random() < 0.25:
+        fade(c, near, c.rng.uniform(0.3, 0.65))
 
 
 def _land_at(c: Canvas, x: int, y: int) -> bool:
     """Whether a pixel is far from the colour of the open water in the chip."""
     near = c.image[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1))
     return bool(np.abs(near / c.water - 1).max() > 0.45)
+
+
+def wet(c: Canvas, p: F64) -> bool:
+    """Whether open water lies at (2,) metres, or the picture has ended there."""
+    return bool(np.abs(np.array(beside(c, p)) / c.water - 1).max() < 0.45)
 
 
 def _land(c: Canvas, centre: F64, length: float, depth: float, angle: float) -> None:
@@ -145,15 +176,23 @@ def afloat_clutter(c: Canvas) -> None:
     for _ in range(rng.integers(0, 3)):
         a = rng.uniform(0, size, 2)
         b = a + rng.normal(0, 300, 2)
-        c.line(
-            np.stack([a, (a + b) / 2 + rng.normal(0, 40, 2), b]),
-            rng.uniform(5, 22),
-            vary(rng, (0.5, 0.47, 0.42), 0.2),
-        )
+        if not all(wet(c, a + part * (b - a)) for part in (0.25, 0.5, 0.75)):
+            continue
+        course, wide = np.stack([a, (a + b) / 2 + rng.normal(0, 40, 2), b]), rng.uniform(5, 30)
+        c.line(course, wide, vary(rng, (0.5, 0.47, 0.42), 0.2))
+        if wide > 10 and rng.random() < 0.6:  # the wall or road on a mole
+            c.line(course + rng.normal(0, wide / 6, 2), wide * rng.uniform(0.2, 0.5), vary(rng, (0.7, 0.67, 0.6), 0.3))
+    for _ in range(rng.choice([0, 1, 3], p=[0.6, 0.25, 0.15])):
+        if wet(c, p := rng.uniform(0, size, 2)):
+            _wake(c, p, rng.uniform(-np.pi, np.pi))
+    if rng.random() < 0.12:
+        _streaks(c)
     if rng.random() < 0.25:  # a marina
         p, angle = rng.uniform(0, size, 2), rng.uniform(0, np.pi)
         u, v = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
         for row in range(int(rng.integers(2, 8))):
+            if not all(wet(c, p + v * row * 45 + u * reach) for reach in (0, 110, 220)):
+                continue
             c.line(np.stack([p + v * row * 45, p + v * row * 45 + u * 220]), 4, (0.55, 0.5, 0.45))
             for k in range(40):
                 q = p + v * (row * 45 + rng.choice([-9, 9])) + u * k * 5.5
@@ -165,3 +204,23 @@ def afloat_clutter(c: Canvas) -> None:
             (0.85, 0.85, 0.85),
             rng.uniform(0.3, 0.9),
         )
+
+
+def _wake(c: Canvas, at: F64, theta: float) -> None:
+    """The wake of a boat too small to count: foam behind it, arms that spread, all hull-sized; at times the boat is out of sight."""
+    rng, ahead = c.rng, axes(theta)[0]
+    long, foam, seen = rng.uniform(40, 400), vary(rng, (0.7, 0.75, 0.75), 0.15), rng.uniform(0.15, 0.7)
+    c.line(np.stack([at, at - ahead * long * rng.uniform(0.2, 0.5)]), rng.uniform(4, 14), foam, seen)
+    for turn in (-1, 1):
+        c.line(np.stack([at, at - axes(theta + turn * rng.uniform(0.1, 0.3))[0] * long]), rng.uniform(2, 6), foam, 0.6 * seen)
+    if rng.random() < 0.7:
+        c.fill(rectangle_at(at, rng.uniform(8, 17), 4.5, theta), vary(rng, (0.85, 0.85, 0.84), 0.2))
+
+
+def _streaks(c: Canvas) -> None:
+    """Streaks of the sensor: faint straight lines of one tint and direction across everything, whole or in pieces."""
+    rng, (ahead, across) = c.rng, axes(c.rng.uniform(-np.pi, np.pi))
+    for _ in range(int(rng.integers(1, 8))):
+        p, long = rng.uniform(0, c.extent_m, 2), rng.uniform(60, 900)
+        tint = vary(rng, (0.7, 0.7, 0.7) if rng.random() < 0.6 else (0.08, 0.08, 0.1), 0.3)
+        c.line(np.stack([p - ahead * long / 2, p + ahead * long / 2]) + across, rng.uniform(3, 14), tint, rng.uniform(0.05, 0.25))

@@ -1,4 +1,4 @@
-"""Built-up shores at 2-12 m: towns, finger piers, jetties with dolphins, docks, bridges, clouds; ships alongside, rafted and docked.
+"""Built-up shores at 2-12 m: towns, piers, basins, jetties with dolphins, docks, bridges, clouds; ships alongside, rafted and docked.
 
 What is long, straight, bright and wet, and no ship, is drawn as often as ships are.
 """
@@ -8,7 +8,7 @@ import numpy as np
 
 from models.render.canvas import F32, F64, Canvas, Colour, axes, rectangle_at
 from models.render.objects import vary, vessel
-from models.render.port import ANY_SHIP, SHIP_SHARES, afloat_clutter, open_water
+from models.render.port import ANY_SHIP, SHIP_SHARES, afloat_clutter, beside, bleach, fade, open_water, wet
 
 ROOFS: tuple[Colour, ...] = (
     (0.8, 0.8, 0.78), (0.5, 0.48, 0.45), (0.45, 0.25, 0.2), (0.3, 0.35, 0.4), (0.62, 0.56, 0.48), (0.25, 0.3, 0.2),
@@ -30,6 +30,7 @@ def waterfront(c: Canvas) -> None:
         s += _fixture(c, edge + u * s, theta, out) + rng.uniform(5, 140)
     at_anchor(c, edge, out, int(rng.integers(0, 10)))
     afloat_clutter(c)
+    bleach(c)
     _clouds(c)
 
 
@@ -42,9 +43,16 @@ def at_anchor(c: Canvas, edge: F64, out: F64, number: int) -> None:
             hull(c, p, length, c.rng.uniform(-np.pi, np.pi))
 
 
-def hull(c: Canvas, p: F64, length: float, theta: float) -> None:
-    """A ship of any kind, centred on (2,) metres, labelled."""
-    vessel(c, float(p[0]), float(p[1]), length, theta, str(c.rng.choice(ANY_SHIP, p=SHIP_SHARES)))
+def hull(c: Canvas, p: F64, length: float, theta: float, kind: str | None = None) -> None:
+    """A ship of any kind, centred on (2,) metres, labelled. Some are all white; some take on the tone of what lies beside them."""
+    rng = c.rng
+    near = beside(c, p + axes(theta)[1] * rng.choice([-1, 1]) * (0.1 * length + 8))
+    vessel(c, float(p[0]), float(p[1]), length, theta, kind or str(rng.choice(ANY_SHIP, p=SHIP_SHARES)))
+    look = rng.random()
+    if look < 0.25:
+        fade(c, near, rng.uniform(0.3, 0.65))
+    elif look < 0.37:
+        fade(c, vary(rng, (0.9, 0.9, 0.88), 0.1), rng.uniform(0.5, 0.95))
 
 
 def free(c: Canvas, p: F64, length: float) -> bool:
@@ -79,11 +87,28 @@ def town(c: Canvas, edge: F64, u: F64, out: F64, theta: float) -> None:
         else:
             p = edge - out * c.extent_m + u * rng.uniform(-0.6, 0.6) * c.extent_m
             c.fill(rectangle_at(p, 2 * c.extent_m, wide, theta + np.pi / 2), asphalt, 0.8)
+    if rng.random() < 0.6:
+        _apron(c, edge, u, out, theta)
     if rng.random() < 0.35:  # a tank farm
         p0, radius = edge - out * rng.uniform(60, 400) + u * rng.uniform(-0.4, 0.4) * c.extent_m, rng.uniform(8, 35)
         for i in range(int(rng.integers(1, 5))):
             for j in range(int(rng.integers(1, 6))):
                 tank(c, p0 + u * j * radius * 2.5 - out * i * radius * 2.5, radius)
+
+
+def _apron(c: Canvas, edge: F64, u: F64, out: F64, theta: float) -> None:
+    """Bare concrete along the edge; sea wall, sheds and stains on it in pieces as long and as wide as hulls, that are none."""
+    rng, tone, wide = c.rng, c.rng.uniform(0.3, 0.9), c.rng.uniform(10, 60)
+    paint: Colour = (tone, tone * 0.95, tone * 0.86)
+    c.fill(rectangle_at(edge - out * wide / 2, 4 * c.extent_m, wide, theta), vary(rng, paint), grain=0.05)
+    s = -0.75 * c.extent_m
+    while s < 0.75 * c.extent_m:
+        long, deep = float(np.exp(rng.uniform(np.log(20), np.log(250)))), float(rng.uniform(3, 24))
+        if rng.random() < 0.35:
+            tint = vary(rng, paint, 0.25) if rng.random() < 0.6 else vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.2)
+            at = edge + u * (s + long / 2) - out * (deep / 2 + rng.choice([-0.6 * deep, 0, rng.uniform(0, wide)], p=[0.15, 0.45, 0.4]))
+            c.fill(rectangle_at(at, long, deep, theta), tint, rng.uniform(0.5, 1.0), grain=0.04)
+        s += long + rng.uniform(0, 80)
 
 
 def tank(c: Canvas, at: F64, radius: float) -> None:
@@ -96,17 +121,37 @@ def tank(c: Canvas, at: F64, radius: float) -> None:
 
 def _fixture(c: Canvas, at: F64, theta: float, out: F64) -> float:
     """One thing at the water's edge, with or without ships; returns how much of the edge it takes, metres."""
-    what = c.rng.choice(["pier", "jetty", "dock", "berth", "nothing"], p=[0.28, 0.14, 0.12, 0.3, 0.16])
+    rng = c.rng
+    what = rng.choice(["pier", "block", "roof", "jetty", "dock", "berth", "nothing"], p=[0.15, 0.15, 0.06, 0.15, 0.1, 0.31, 0.08])
     if what == "pier":
         return _pier(c, at, out)
+    if what == "block":
+        return _block(c, at, out)
+    if what == "roof":
+        return _ferry_pier(c, at, theta, out)
     if what == "jetty":
         return _jetty(c, at, theta, out)
     if what == "dock":
         return _dock(c, at, out)
-    length = float(np.exp(c.rng.uniform(np.log(25), np.log(360))))
-    if what == "berth":
+    length = float(np.exp(rng.uniform(np.log(25), np.log(360))))
+    if what == "berth" and rng.random() < 0.45:
+        length = float(rng.uniform(150, 500))
+        row(c, at, theta, out, length)
+    elif what == "berth":
         raft(c, at + np.array([np.cos(theta), np.sin(theta)]) * length / 2, length, theta, out)
     return length
+
+
+def row(c: Canvas, start: F64, theta: float, out: F64, run: float) -> None:
+    """Ships of like length close behind each other at a quay, with little or no water between them and it."""
+    rng, u = c.rng, axes(theta)[0]
+    like, s = float(np.exp(rng.uniform(np.log(35), np.log(240)))), 0.0
+    while s < run - like:
+        long = like * rng.uniform(0.75, 1.1)
+        p = start + u * (s + long / 2) + out * (long / 12.6 + rng.uniform(-1, 4))
+        if rng.random() < 0.85 and wet(c, p):
+            hull(c, p, long, theta + rng.choice([0, np.pi]))
+        s += long + rng.uniform(3, 25)
 
 
 def raft(c: Canvas, at: F64, length: float, theta: float, out: F64) -> None:
@@ -139,20 +184,83 @@ def _pier(c: Canvas, at: F64, out: F64) -> float:
     return wide + long * 0.25
 
 
-def _jetty(c: Canvas, at: F64, theta: float, out: F64) -> float:
-    """A thin trestle with a head and a row of dolphins parallel to the shore; a tanker lies there half of the time."""
+def _block(c: Canvas, at: F64, out: F64) -> float:
+    """A broad pier with sheds or box rows on it and ships close along both sides; the basin to the next is two or three beams wide."""
     rng = c.rng
-    reach, ship, tone = rng.uniform(40, 300), float(rng.uniform(70, 340)), rng.uniform(0.4, 0.8)
-    u, head, paint = np.array([np.cos(theta), np.sin(theta)]), at + out * reach, (tone, tone * 0.97, tone * 0.9)
-    c.line(np.stack([at - out * 10, head]), rng.uniform(4, 10), paint)
-    c.fill(rectangle_at(head, rng.uniform(15, 50), rng.uniform(8, 20), theta), paint)
-    for k in np.linspace(-0.55, 0.55, int(rng.integers(2, 9))):
-        c.fill(rectangle_at(head + u * k * ship, rng.uniform(4, 10), rng.uniform(4, 10), theta), paint)
-    if rng.random() < 0.7:
-        c.line(np.stack([head - u * 0.55 * ship, head + u * 0.55 * ship]), 2.0, paint, 0.7)
+    long, wide, tone = float(rng.uniform(150, 600)), float(rng.uniform(60, 240)), rng.uniform(0.25, 0.9)
+    heading = float(np.arctan2(out[1], out[0]))
+    side, paint = axes(heading)[1], (tone, tone * 0.95, tone * 0.86)
+    centre = at + out * (long / 2 - 10) - side * (wide / 2 + 40)
+    c.fill(rectangle_at(centre, long, wide, heading), vary(rng, paint), grain=0.08)
+    lane, boxes = float(rng.uniform(14, 45)), rng.random() < 0.4
+    for off in np.arange(-wide / 2 + rng.uniform(8, 35), wide / 2 - 8, lane):
+        s = -long / 2
+        while s < long / 2 - 20:
+            piece = float(rng.uniform(20, 140))
+            if rng.random() < 0.8 and s + piece < long / 2:
+                base = rectangle_at(centre + out * (s + piece / 2) + side * off, piece, lane * rng.uniform(0.4, 0.8), heading)
+                tint = vary(rng, (0.3, 0.24, 0.22) if boxes else ROOFS[rng.integers(len(ROOFS))], 0.2)
+                c.fill(base, tint, rng.uniform(0.6, 1.0), grain=0.25 if boxes else 0.04)
+            s += piece + rng.uniform(4, 40)
+    for sign in (-1, 1):
+        if rng.random() < 0.8:
+            row(c, centre - out * long / 2 + side * sign * wide / 2 + out * rng.uniform(10, 60), heading, side * sign, long - 40)
+    return wide + float(rng.uniform(60, 200))
+
+
+def _ferry_pier(c: Canvas, at: F64, theta: float, out: F64) -> float:
+    """A roofed landing before the shore: a bar of two tones with a ridge, on a walkway; a ferry at it now and then."""
+    rng = c.rng
+    long, wide, reach = float(rng.uniform(35, 150)), float(rng.uniform(10, 28)), float(rng.uniform(0, 60))
+    heading = theta + float(rng.choice([0.0, np.pi / 2]))
+    side, head = axes(heading)[1], at + out * (reach + (wide if heading == theta else long) / 2)
+    c.line(np.stack([at, head]), rng.uniform(4, 12), (0.6, 0.58, 0.54))
+    paint, base = vary(rng, ROOFS[rng.integers(len(ROOFS))], 0.25), rectangle_at(head, long, wide, heading)
+    c.shadow(base, rng.uniform(4, 12))
+    c.fill(base, paint, grain=0.03)
+    c.fill(rectangle_at(head + side * wide / 4, long, wide / 2, heading), vary(rng, paint, 0.15))
+    if rng.random() < 0.35:
+        hull(c, head + side * rng.choice([-1, 1]) * (wide / 2 + 7), float(rng.uniform(25, 60)), heading)
+    return long + 20
+
+
+def _jetty(c: Canvas, at: F64, theta: float, out: F64) -> float:
+    """A thin trestle, and along its head one to three berths: platform, dolphins, catwalk; a tanker at half of them, or two alike."""
+    rng = c.rng
+    reach, ship, tone = rng.uniform(30, 300), float(np.exp(rng.uniform(np.log(50), np.log(340)))), rng.uniform(0.35, 0.85)
+    u, head, paint = axes(theta)[0], at + out * reach, (tone, tone * 0.97, tone * 0.9)
+    berths, pitch, thin = int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15])), ship * rng.uniform(1.15, 1.6), rng.uniform(3, 9)
+    c.line(np.stack([at - out * 10, head]), thin, paint)
+    if berths > 1 or rng.random() < 0.2:  # the trestle goes on along the shore
+        c.line(np.stack([head - u * 0.5 * ship, head + u * ((berths - 1) * pitch + 0.5 * ship)]), thin, paint)
+    for k in range(berths):
+        place = head + u * k * pitch
+        deep, bow = float(rng.uniform(8, 24)), rng.uniform(-12, 12)
+        c.fill(rectangle_at(place, rng.uniform(15, 60), deep, theta), vary(rng, paint, 0.15), grain=0.05)
+        for _ in range(int(rng.integers(0, 5))):  # pipes, huts and arms on the platform
+            spot = place + u * rng.uniform(-12, 12) + out * rng.uniform(-0.4, 0.4) * deep
+            c.fill(rectangle_at(spot, rng.uniform(3, 9), rng.uniform(3, 9), theta), vary(rng, (0.5, 0.5, 0.5), 0.6))
+        ends = np.linspace(-1, 1, int(rng.integers(2, 9))) * rng.uniform(0.45, 0.85)
+        spots = place + u * ends[:, None] * ship + out * (deep / 2 - bow * np.abs(ends[:, None]))
+        for spot in spots:
+            c.fill(rectangle_at(spot, rng.uniform(4, 12), rng.uniform(4, 12), theta), vary(rng, paint, 0.15))
+        if rng.random() < 0.6:
+            c.line(spots, 2.0, paint, 0.7)
+        if rng.random() < 0.5:
+            _at_jetty(c, place + out * (deep / 2 + rng.uniform(0, 8)), place, ship, theta, out)
+    return ship + (berths - 1) * pitch
+
+
+def _at_jetty(c: Canvas, side: F64, arm: F64, ship: float, theta: float, out: F64) -> None:
+    """A tanker at a berth, its manifold tied to the platform by arms; at times its twin lies along its other side."""
+    rng, kind = c.rng, "tanker" if c.rng.random() < 0.7 else None
+    long, turn, p = ship * rng.uniform(0.7, 1.0), theta + float(rng.choice([0, np.pi])), side
+    for _ in range(2 if rng.random() < 0.15 else 1):
+        p = p + out * long / 11
+        hull(c, p, long, turn, kind)
+        p = p + out * (long / 11 + rng.uniform(0, 5))
     if rng.random() < 0.5:
-        hull(c, head + out * (8 + ship / 12.6), ship, theta + rng.choice([0, np.pi]))
-    return ship
+        c.line(np.stack([arm, side + out * long * 0.08]), rng.uniform(3, 8), vary(rng, (0.6, 0.58, 0.55), 0.3), 0.8)
 
 
 def _dock(c: Canvas, at: F64, out: F64) -> float:

@@ -19,7 +19,7 @@ from models.publish import publish_head
 from models.recipe import Recipe
 from models.render import KINDS, render_chip
 from models.runtime import Head, read_nets
-from models.train import export, train
+from models.train import Batches, Learner, export, train
 from pipeline.errors import ModelError
 
 RECIPES = Path(__file__).parents[2] / "configs" / "train"
@@ -95,6 +95,21 @@ def test_every_shipped_head_matches_its_card_and_fits_twelve_megabytes() -> None
         assert card.calibration, card.name
     find_tracks().verify()
     assert sum(card.weights.stat().st_size for card in (*cards, find_tracks())) < 12e6
+
+
+def test_a_step_whose_gradients_are_not_finite_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(Recipe.read(RECIPES / "hull.yaml"), renders={"harbour": [(310000, 2)]}, real=(), size_px=64, batch=2)
+    learner = Learner(recipe.network(1), recipe, Batches.of(recipe, tmp_path, "cpu"), "cpu")
+    learner.advance(0.0)
+    before = [p.detach().clone() for p in learner.net.parameters()]
+    with monkeypatch.context() as patch:
+        patch.setattr("models.train.loss_of", lambda out, *_: out.float().sum() * torch.nan)
+        learner.advance(0.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.net.parameters(), strict=True))
+    learner.advance(0.0)
+    assert torch.isfinite(learner.loss)
+    assert all(torch.isfinite(p).all() for p in learner.net.parameters())
+    assert not torch.equal(before[0], next(learner.net.parameters()))
 
 
 def test_networks_in_one_file_are_averaged(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from models import boxes as ob
 from models.codec import decode
@@ -40,6 +43,28 @@ def test_targets_follow_their_pixels_through_every_symmetry(recipe: Recipe, tmp_
         assert (ob.iou_matrix(_boxes_turned(chips[turned[0][0]], turned[0][1]), found).max(axis=1) > 0.95).all()
     assert set(np.unique(subtype.numpy())) > {-1}
     assert care.min() == 0.0  # bodies that the frame cuts are not asked for
+
+
+class OneDevice(TorchDispatchMode):
+    """Fails an operation that touches a tensor of the CPU: recorded as a CUDA graph it would be refused, or wait for a copy."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_flatten((args, kwargs, out))[0]:
+            assert not isinstance(leaf, torch.Tensor) or leaf.device.type == "meta", func
+        return out
+
+
+@pytest.mark.parametrize("net", ["lite-96", "plain-96"])
+def test_a_step_of_training_looks_at_its_device_alone(recipe: Recipe, net: str, tmp_path: Path) -> None:
+    recipe = replace(recipe, nets=(net,), batch=2)
+    pool = {name: torch.from_numpy(array).to("meta") for name, array in Pool.open(tmp_path, 4, SIDE, 2).arrays.items()}
+    batches = Batches(recipe, pool, 3, 1)
+    plan, network = batches.plan(0).to("meta"), recipe.network(0).to("meta")
+    with OneDevice():
+        x, *targets = batches.make(plan)
+        loss_of(network(x), *targets).backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None for p in network.parameters())
 
 
 def test_the_loss_of_a_batch_without_objects_does_not_grow_with_it() -> None:
