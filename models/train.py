@@ -168,12 +168,13 @@ class Learner:
     take several times longer to be told than to run, and learners side by side fill each other's gaps.
 
     Attributes:
-        done: steps.
+        done: steps, those before a cut included.
         loss: running mean, on the device.
     """
 
     def __init__(self, net: YardNet, recipe: Recipe, batches: Batches, device: str) -> None:
-        self.net, self.recipe, self.batches, self.done = net.to(device), recipe, batches, 0
+        self.net, self.recipe, self.batches = net.to(device), recipe, batches
+        self.done = self.ran = 0
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks it
         self.ema = copy.deepcopy(self.net)
         self.loss = torch.zeros((), device=device)
@@ -192,6 +193,8 @@ class Learner:
         kept = min(0.998, (self.done + 1) / (self.done + 20))
         scalars = torch.tensor([self.recipe.lr * wound, 1 - kept, 0.02 if self.done else 1.0])
         plan = self.batches.plan(self.done)
+        if self.on_gpu and self.ran == 0:
+            torch.cuda.synchronize()  # weights come from another stream
         with torch.cuda.stream(self.stream):
             if self.read is not None:
                 self.read.synchronize()  # the last step has read what it was told
@@ -199,14 +202,14 @@ class Learner:
             self.inputs.copy_(self.told, non_blocking=True)
             if self.read is not None:
                 self.read.record()
-            if self.graph is None or self.done < EAGER:
+            if self.graph is None or self.ran < EAGER:
                 self._step()
             else:
-                if self.done == EAGER:
+                if self.ran == EAGER:
                     with torch.cuda.graph(self.graph, stream=self.stream):
                         self._step()
                 self.graph.replay()
-        self.done += 1
+        self.done, self.ran = self.done + 1, self.ran + 1
 
     def _step(self) -> None:
         """Draw, learn, average: of `inputs` alone, so that it can be recorded."""
@@ -297,8 +300,8 @@ def train(recipe: Recipe, out: Path, steps: int | None = None, start: str | Path
             learner.advance(learner.done / steps)
             if learner.done % 100 == 0 or learner.done == steps:
                 spent = before + time.monotonic() - started
-                log.info("step %d of %d, loss %.3f, %.0f s", learner.done, steps, float(learner.loss), spent)
                 learner.save(home, spent)
+                log.info("step %d of %d, loss %.3f, %.0f s", learner.done, steps, float(learner.loss), spent)
     return home / "weights.safetensors"
 
 
