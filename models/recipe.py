@@ -15,6 +15,9 @@ from models.network import YardNet
 
 log = logging.getLogger(__name__)
 
+PICTURE_KEYS = {"path", "folder", "pattern", "labels", "gsd_m", "x_below", "weight"}
+"""Of an entry of `Recipe.real`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -69,6 +72,9 @@ class Recipe:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         for key in ("classes", "nets", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
             data[key] = tuple(data[key])
+        unknown = {key for entry in data["real"] for key in entry} - PICTURE_KEYS
+        if unknown:
+            raise TypeError(f"real: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(PICTURE_KEYS))}")
         return cls(**data | {"imagery": path.parent / data["imagery"], "folder": path.parent})
 
     @property

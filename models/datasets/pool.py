@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from models.network import BOX_CHANNELS, OUT_STRIDE
 from models.recipe import Recipe
 from models.render import Chip, render_chip
 from models.render.chip import share_inside
+from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
 
@@ -200,10 +202,15 @@ def fill_pool(recipe: Recipe, folder: Path) -> tuple[Pool, int]:
         return pool, len(maker.chips)
     cores = os.cpu_count() or 1
     made = 0
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as workers:
-        for number in workers.map(partial(_fill, recipe, home, size), np.array_split(left, min(PARTS * cores, len(left)))):
-            made += number
-            log.info("%d of %d examples made", made, len(left))
+    parts = np.array_split(left, min(PARTS * cores, len(left)))
+    try:
+        with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as workers:
+            for number in workers.map(partial(_fill, recipe, home, size), parts):
+                made += number
+                log.info("%d of %d examples made", made, len(left))
+    except BrokenProcessPool as error:
+        remedy = "Run it again with more memory: what is made is kept, and it goes on."
+        raise ModelError(f"{home}: a process that makes examples was killed", remedy) from error
     return pool, len(maker.chips)
 
 

@@ -1,5 +1,7 @@
 """The pool of examples and what training makes of it: targets follow their pixels through symmetries; hidden tops are none."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from models.render.canvas import Canvas, Light
 from models.render.chip import Chip, with_labels
 from models.render.objects import CONTAINER_WIDTH, railcar, stack
 from models.train import Batches, loss_of
+from pipeline.errors import ModelError
 
 SIDE = 160
 
@@ -101,6 +104,32 @@ def test_a_pool_makes_only_what_it_lacks(recipe: Recipe, tmp_path: Path) -> None
     again, _ = fill_pool(recipe, tmp_path)
     assert (again.pixels[0] == 7).all()
     assert not (again.pixels[1] == 7).all()
+
+
+def killed(*_: object) -> int:
+    """What a kernel short of memory does to a worker."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def test_a_killed_worker_is_a_clear_error_and_what_was_made_stays(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, _ = fill_pool(recipe, tmp_path)
+    pool.pixels[0], pool.done[1:] = 7, 0
+    monkeypatch.setattr("models.datasets.pool.INLINE", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("models.datasets.pool._fill", killed)
+        with pytest.raises(ModelError, match="was killed"):
+            fill_pool(recipe, tmp_path)
+    assert (fill_pool(recipe, tmp_path)[0].pixels[0] == 7).all()
+
+
+def test_an_unknown_key_of_a_picture_is_named(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "configs" / "train" / "yard.yaml"
+    (tmp_path / "yard.yaml").write_text(shipped.read_text().replace("x_below: 632", "x_bellow: 632"))
+    with pytest.raises(TypeError, match="x_bellow"):
+        Recipe.read(tmp_path / "yard.yaml")
 
 
 def pictured(recipe: Recipe, folder: Path, corners: list[tuple[int, int]]) -> Recipe:
