@@ -4,6 +4,7 @@ Cell (i, j) of the maps covers input pixels [2j, 2j+2) x [2i, 2i+2); offsets are
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from models import boxes as ob
 from models.network import BOX_CHANNELS, OUT_STRIDE
 
 F32 = NDArray[np.float32]
+Maps = TypeVar("Maps", F32, Tensor)
 
 SIGMA = 0.13
 """Standard deviation of a target Gaussian as a fraction of each side: narrow enough that two containers abreast leave a dip."""
@@ -103,6 +105,14 @@ def box_channels(owner: Tensor, values: Tensor) -> Tensor:
     out[:, :, 0] -= torch.arange(w, device=owner.device) + 0.5
     out[:, :, 1] -= torch.arange(h, device=owner.device)[:, None] + 0.5
     return out
+
+
+def split(maps: Maps, classes: int) -> tuple[Maps, Maps, Maps]:
+    """What a network says (..., 7 C + S, h, w): heat logits (..., C, h, w), boxes (..., C, 6, h, w), subtype logits (..., S, h, w)."""
+    told = classes * (1 + BOX_CHANNELS)
+    boxes: Maps = maps[..., classes:told, :, :]
+    shape = (*boxes.shape[:-3], classes, BOX_CHANNELS, *boxes.shape[-2:])
+    return maps[..., :classes, :, :], boxes.reshape(shape), maps[..., told:, :, :]
 
 
 def decode(

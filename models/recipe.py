@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,6 @@ from models.detector import CLASSES, SUBTYPES
 from models.network import YardNet
 
 log = logging.getLogger(__name__)
-
-PICTURE_KEYS = {"path", "folder", "pattern", "labels", "gsd_m", "x_below", "weight"}
-"""Of an entry of `Recipe.real`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +70,10 @@ class Recipe:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         for key in ("classes", "nets", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
             data[key] = tuple(data[key])
-        unknown = {key for entry in data["real"] for key in entry} - PICTURE_KEYS
-        if unknown:
-            raise TypeError(f"real: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(PICTURE_KEYS))}")
+        for entry in data["real"]:
+            known = {"weight", *signature(Shelf.read if "folder" in entry else read_picture).parameters}
+            if unknown := set(entry) - known:
+                raise TypeError(f"real: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
         return cls(**data | {"imagery": path.parent / data["imagery"], "folder": path.parent})
 
     @property

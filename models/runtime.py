@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from models import boxes as ob
 from models.card import Card, find
-from models.codec import decode
+from models.codec import decode, split
 from models.detector import CLASSES, Detections, GsdRange
 from models.hulls import hull_ends
-from models.network import BOX_CHANNELS, HALO, STRIDE, Ensemble, YardNet
+from models.network import HALO, STRIDE, Ensemble, YardNet
 from models.shade import HINTED, lit
 from pipeline.errors import ModelError
 
@@ -78,16 +78,15 @@ class Head:
         assert pixels.shape[2] % STRIDE == 0
         if not valid.any():
             return Detections.empty()
-        maps = self._forward(pixels[None])[0]
-        n, told = len(self.classes), len(self.classes) * (1 + BOX_CHANNELS)
-        heat = 1 / (1 + np.exp(-maps[:n]))
+        logits, box, kinds = split(self._forward(pixels[None])[0], len(self.classes))
+        heat = 1 / (1 + np.exp(-logits))
         low = np.array([(thresholds or {}).get(c, self.card.thresholds[c]) for c in self.classes], np.float32)
         # a car may take the score of its shadow: those that may come to count by it are looked at as well
         shipped = np.array([self.card.thresholds[c] * (HINTED if c == "railcar" else np.inf) for c in self.classes], np.float32)
         asked = np.minimum(low, shipped)
-        boxes, scores, classes, (i, j) = decode(heat, maps[n:told].reshape(n, BOX_CHANNELS, *heat.shape[1:]), asked)
+        boxes, scores, classes, (i, j) = decode(heat, box, asked)
         index = np.array([CLASSES.index(c) for c in self.classes], np.uint8)[classes]
-        subtypes = maps[told:, i, j].argmax(axis=0) if self.card.subtypes else np.zeros(len(scores), np.int64)
+        subtypes = kinds[:, i, j].argmax(axis=0) if self.card.subtypes else np.zeros(len(scores), np.int64)
         subtypes = np.where(index == CLASSES.index("railcar"), subtypes, 0)
         keep = ob.nms(boxes, scores, NMS_IOU, index)
         hulls = keep[index[keep] == CLASSES.index("vessel")]

@@ -28,7 +28,7 @@ from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
 
-POOL_VERSION = 2
+POOL_VERSION = 3
 """Raised with every change of what the same recipe, pictures and seeds give: of the renderer, `models.codec`, how crops are cut."""
 MOST_OBJECTS = 1024
 """In a chip; 1264 boxes of 10 ft would fill one of 96 m square. The boxes of the smallest beyond it are not learned."""

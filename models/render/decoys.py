@@ -3,8 +3,9 @@
 import numpy as np
 
 from models.render.canvas import F64, Canvas, Colour, axes, rectangle_at
-from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, Lorry, car, lorry, shade, stack, vary
+from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, shade, stack, vary
 from models.render.scenes import TRACK_SPACING, clutter, ground, rail_yard, string, track
+from models.render.vehicles import Lorry, car, lorry, parked
 
 ROOFING: tuple[Colour, ...] = (
     (0.5, 0.47, 0.44), (0.75, 0.74, 0.72), (0.3, 0.29, 0.28), (0.42, 0.27, 0.22), (0.12, 0.12, 0.13), (0.2, 0.19, 0.18),
@@ -209,7 +210,7 @@ def _parked(c: Canvas, start: float, theta: float, boxed: float) -> float:
         _fence(c, mid + v * wide, theta, boxes=not abreast and bool(rng.random() < boxed))
     c.shadows([body for p, turn, what in spots for body in what.casts(p, turn)])
     for p, turn, what in sorted(spots, key=lambda spot: -float(spot[0] @ c.light.lean)):
-        lorry(c, float(p[0]), float(p[1]), turn, what.box > 0, what)
+        parked(c, p, turn, what)
     return wide + 2
 
 

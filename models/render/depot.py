@@ -10,7 +10,8 @@ import numpy as np
 from models.render import scenes
 from models.render.canvas import F32, F64, Canvas, Light, rectangle_at, sense
 from models.render.looks import LookCanvas, cast_cloud, under_cloud
-from models.render.objects import lorry, shade, vary
+from models.render.objects import shade, vary
+from models.render.vehicles import lorry
 
 
 @dataclass(frozen=True, slots=True)

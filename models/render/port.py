@@ -110,9 +110,9 @@ def _near(c: Canvas, p: F64) -> bool:
 def _ship(c: Canvas, p: F64, length: float, theta: float, *, wake: bool = False) -> None:
     """A ship, unless land or another hull is in the way."""
     along = np.array([np.cos(theta), np.sin(theta)])
-    probes = (p + np.linspace(-0.42, 0.42, 5)[:, None] * along * length) / c.gsd_m
-    inside = probes[((probes >= 1) & (probes < c.size - 1)).all(axis=1)].astype(int)
-    if len(inside) == 0 or any(_land_at(c, x, y) for x, y in inside):
+    probes = p + np.linspace(-0.42, 0.42, 5)[:, None] * along * length
+    inside = probes[((probes >= c.gsd_m) & (probes < (c.size - 1) * c.gsd_m)).all(axis=1)]
+    if len(inside) == 0 or not all(wet(c, probe) for probe in inside):
         return
     if wake:
         back = -np.array([np.cos(theta), np.sin(theta)])
@@ -128,14 +128,8 @@ def _ship(c: Canvas, p: F64, length: float, theta: float, *, wake: bool = False)
         fade(c, near, c.rng.uniform(0.3, 0.65))
 
 
-def _land_at(c: Canvas, x: int, y: int) -> bool:
-    """Whether a pixel is far from the colour of the open water in the chip."""
-    near = c.image[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1))
-    return bool(np.abs(near / c.water - 1).max() > 0.45)
-
-
 def wet(c: Canvas, p: F64) -> bool:
-    """Whether open water lies at (2,) metres, or the picture has ended there."""
+    """Whether (2,) metres has about the colour of the open water in the chip, or lies outside it."""
     return bool(np.abs(np.array(beside(c, p)) / c.water - 1).max() < 0.45)
 
 

@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.render.canvas import F64, Canvas, Colour, rectangle_at
-from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, PALE, VESSEL, car, lorry, shade, stack, vary, vessel
+from models.render.objects import CONTAINER_SIZES, CONTAINER_WIDTH, FLEET, PALE, VESSEL, shade, stack, vary, vessel
 from models.render.scenes import ground
+from models.render.vehicles import car, lorry
 
 STEEL: tuple[Colour, ...] = ((0.6, 0.28, 0.2), (0.8, 0.7, 0.2), (0.7, 0.7, 0.72), (0.2, 0.4, 0.6), (0.35, 0.36, 0.38))
 """Paints of cranes."""

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 import models
 from models import boxes as ob
+from models.batches import Batches
 from models.card import Card, find, find_tracks
 from models.codec import box_channels, decode, encode, regressed
 from models.evaluate import score
@@ -19,7 +20,7 @@ from models.publish import publish_head
 from models.recipe import Recipe
 from models.render import KINDS, render_chip
 from models.runtime import Head, read_nets
-from models.train import Batches, Learner, export, train
+from models.train import Learner, export, train
 from pipeline.errors import ModelError
 
 RECIPES = Path(__file__).parents[2] / "configs" / "train"

@@ -14,13 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from models import boxes as ob
+from models.batches import Batches
 from models.codec import decode
 from models.datasets.pool import MOST_OBJECTS, Maker, Pool, fill_pool, stretched
 from models.recipe import Recipe
 from models.render.canvas import Canvas, Light
 from models.render.chip import Chip, with_labels
 from models.render.objects import CONTAINER_WIDTH, railcar, stack
-from models.train import Batches, loss_of
+from models.train import loss_of
 from pipeline.errors import ModelError
 
 SIDE = 160
