@@ -64,7 +64,7 @@ class Batches:
         return np.where(real, last - np.floor(which * self.crops), np.floor(which * self.renders)).astype(np.int64)
 
     def make(self, plan: Tensor) -> tuple[Tensor, ...]:
-        """Pixels (B, 3, S, S) and the arguments of `loss_of` of a plan, where the pool is and without a look at the CPU."""
+        """Pixels (B, 3, S, S) and the arguments of `models.train.loss_of` of a plan, where the pool is, without a look at the CPU."""
         drawn = {name: t[plan[:, 0].long()] for name, t in self.pool.items() if name != "done"}
         turned = _turn(drawn, plan[:, 1:4].T > 0)
         heat, care, owner = turned["heat"].float() / 255, (turned["care"] & CARE > 0).float(), turned["owner"].long()
