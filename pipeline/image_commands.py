@@ -92,7 +92,7 @@ def propose_tracks(image: Path, out: Path, *, gsd: float | None, as_json: bool) 
     scene = open_scene(image, SceneMetadata(gsd_m=gsd), need_time=False)
     tile, lines = search(scene)
     points = [line.points for line in lines]
-    export.write(out / "tracks.png", overlay.png(draw_lines(tile, points)))
+    export.write(out / "tracks.png", overlay.png(overlay.credited(draw_lines(tile, points), overlay.credit_line([scene]))))
     feature = centre_line_feature(tile.grid, points, tile.grid.pixel_size()[0] / scene.grid.pixel_size()[0] * scene.gsd_m)
     export.write(out / "centre_lines.geojson", export.collection([feature], scene.grid.crs, crs_of_coordinates=scene.grid.crs))
     rows = [{"line": i, "length_m": round(line.length_m), "strength": round(line.strength, 2)} for i, line in enumerate(lines, start=1)]

@@ -13,7 +13,7 @@ from pipeline.change.stack import Stack
 from pipeline.change.steps import Built
 from pipeline.imagery.scene import Scene
 from pipeline.review.export import lonlat
-from pipeline.review.overlay import MIN_SIDE, PANEL, Caption, font, framed, stretch
+from pipeline.review.overlay import MIN_SIDE, PANEL, Caption, credit_line, font, framed, stretch
 
 EARLY, LATE = (255, 214, 64), (255, 64, 160)
 """Colour of the first and of the last date: apart for the common kinds of colour blindness, and on grass, sand and concrete."""
@@ -48,7 +48,7 @@ def draw_growth(stack: Stack, growth: Growth, scene: Scene) -> Image.Image:
     line = (
         f"{len(stack.times)} looks, {100 * growth.observed:.0f} % of the ground seen often enough; left an early look, right a late one"
     )
-    caption = Caption(title, line, " | ".join(t for t in (scene.credit, scene.licence) if t))
+    caption = Caption(title, line, credit_line([scene]))
     return framed(both, caption, legend, stack.gsd_m / zoom, scene)
 
 

@@ -97,7 +97,7 @@ def draw_overlay(
     when = scene.acquired.strftime("%Y-%m-%d %H:%M UTC") if scene.acquired else "time not given"
     sun = "" if scene.view.sun_elevation is None else f", sun {scene.view.sun_elevation:.0f} deg high"
     line = f"{scene.sensor}, {scene.gsd_m:.2g} m{sun}: {counted}"
-    caption = Caption(f"{scene.id}   {when}", line, " | ".join(t for t in (scene.credit, scene.licence) if t))
+    caption = Caption(f"{scene.id}   {when}", line, credit_line([scene]))
     return framed(picture, caption, legend, scene.gsd_m / k, scene)
 
 
@@ -128,8 +128,7 @@ def draw_pair(
     tally = {kind: int((objects.kind == kind).sum()) for kind in Kind}
     legend = [(KIND_COLOURS[kind], f"{kind.name.lower()} {n}") for kind, n in tally.items()]
     dates = [s.acquired.strftime("%Y-%m-%d") if s.acquired else s.id for s in scenes]
-    credit = " | ".join(dict.fromkeys(t for s in scenes for t in (s.credit, s.licence) if t))
-    caption = Caption(f"{dates[0]}  before   |   after  {dates[1]}", f"{scenes[0].id} to {scenes[1].id}", credit)
+    caption = Caption(f"{dates[0]}  before   |   after  {dates[1]}", f"{scenes[0].id} to {scenes[1].id}", credit_line(scenes))
     return framed(both, caption, legend, gsd_m / zoom, scenes[0]), frames
 
 
@@ -246,10 +245,26 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def gif(frames: Sequence[Image.Image]) -> bytes:
-    """A blink of two frames, 0.7 s each."""
+def credited(picture: Image.Image, words: str) -> Image.Image:
+    """A picture with a line of credit on a strip below it; as it is where there is none."""
+    if not words:
+        return picture
+    out = Image.new("RGB", (picture.width, picture.height + 22), PANEL)
+    out.paste(picture, (0, 0))
+    ImageDraw.Draw(out).text((picture.width - 8, picture.height + 11), words, fill=FAINT, font=font(13), anchor="rm")
+    return out
+
+
+def credit_line(scenes: Sequence[Scene]) -> str:
+    """Credits and licences of some scenes, each once."""
+    return " | ".join(dict.fromkeys(t for s in scenes for t in (s.credit, s.licence) if t))
+
+
+def gif(frames: Sequence[Image.Image], credit: str) -> bytes:
+    """A blink of two frames, 0.7 s each, with a line of credit."""
     buffer = BytesIO()
     small = [f.resize((min(f.width, 900), max(1, round(f.height * min(f.width, 900) / f.width)))) for f in frames]
+    small = [credited(f, credit) for f in small]
     small[0].save(buffer, "GIF", save_all=True, append_images=small[1:], duration=700, loop=0)
     return buffer.getvalue()
 

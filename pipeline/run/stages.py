@@ -233,7 +233,7 @@ def write_pair(pair: tuple[Scene, Scene], change: PairChange, folder: Path) -> N
         },
     )
     (folder / "pair.png").write_bytes(overlay.png(both))
-    (folder / "blink.gif").write_bytes(overlay.gif(frames))
+    (folder / "blink.gif").write_bytes(overlay.gif(frames, overlay.credit_line(pair)))
     for name, frame_image in zip(("before.jpg", "after.jpg"), frames, strict=True):
         (folder / name).write_bytes(overlay.thumbnail(frame_image, 1000))
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 from io import BytesIO
 from xml.etree import ElementTree as ET
 
+import numpy as np
+import pytest
 from PIL import Image
 
 from pipeline.activity.cases import story
@@ -44,6 +46,11 @@ def test_a_point_that_must_not_be_quoted_is_not_drawn() -> None:
     assert "17" not in [e.text for e in part.iter(f"{SVG}title")][-1]
 
 
-def test_a_blink_of_a_strip_keeps_a_row() -> None:
-    with Image.open(BytesIO(gif([Image.new("RGB", (4096, 2)), Image.new("RGB", (4096, 2), (255, 255, 255))]))) as blink:
-        assert (blink.size, getattr(blink, "n_frames", 1)) == ((900, 1), 2)
+@pytest.mark.parametrize(("credit", "height"), [("", 1), ("(c) somebody | CC BY-SA 4.0", 23)])
+def test_a_blink_of_a_strip_keeps_a_row_and_its_credit(credit: str, height: int) -> None:
+    frames = [Image.new("RGB", (4096, 2)), Image.new("RGB", (4096, 2), (255, 255, 255))]
+    with Image.open(BytesIO(gif(frames, credit))) as blink:
+        assert (blink.size, getattr(blink, "n_frames", 1)) == ((900, height), 2)
+        below = np.asarray(blink.convert("L"))[1:, 450:]
+        assert (below.size == 0) == (credit == "")
+        assert credit == "" or below.max() > below.min() + 50
