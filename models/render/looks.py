@@ -111,9 +111,14 @@ def plan_yard(seed: int, extent_m: float = 300.0) -> Yard:
         tracks.append(
             np.stack([mid + s * np.cos(theta) - across * np.sin(theta), mid + s * np.sin(theta) + across * np.cos(theta)], axis=1)
         )
-    yard, key, shares = Yard(seed, extent_m, tuple(tracks), ()), 0, _shares(seed)
-    for index in range(len(tracks)):
-        at, free = float(rng.uniform(0, 60)), 1.4 * extent_m
+    return stocked(Yard(seed, extent_m, tuple(tracks), ()), rng)
+
+
+def stocked(yard: Yard, rng: np.random.Generator, first_key: int = 0) -> Yard:
+    """The tracks of a yard with another stock of cars on them; their keys count up from `first_key`."""
+    yard, key, shares = replace(yard, bodies=()), first_key, _shares(yard.seed)
+    for index in range(len(yard.tracks)):
+        at, free = float(rng.uniform(0, 60)), 1.4 * yard.extent_m
         while rng.random() < 0.75 and at < free:
             number, uniform, body = int(rng.integers(2, 12)), bool(rng.random() < 0.5), _draw_body(rng, shares, index)
             for _ in range(number):

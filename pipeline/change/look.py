@@ -42,7 +42,6 @@ class Look:
 def look(
     detections: Detections,
     to_common: F64,
-    scale: float,
     other: Observed,
     to_other: F64,
     thresholds: Mapping[str, float] | None = None,
@@ -53,23 +52,38 @@ def look(
     Args:
         detections: boxes in scene pixels.
         to_common: (2, 3), scene pixels to common-grid pixels.
-        scale: common-grid pixels per scene pixel.
         other: observation state of the other look.
         to_other: (2, 3), common-grid pixels to scene pixels of the other look.
         thresholds: score by class name from which a box counts; a class without one was labelled, not detected.
         gsd_m: metres per scene pixel.
     """
-    boxes = detections.boxes.copy()
-    boxes[:, :2] = boxes[:, :2] @ to_common[:, :2].T + to_common[:, 2]
-    boxes[:, 2:4] *= scale
-    turns = np.sign(np.linalg.det(to_common[:, :2]))  # a grid that runs south to north is a mirror image
-    boxes[:, 4] = turns * boxes[:, 4] + np.arctan2(to_common[1, 0], to_common[0, 0])
-    boxes = ob.canonical(boxes)
+    boxes = mapped(detections.boxes, to_common)
+    scale = size_of(to_common)
     grown = boxes + np.array([0, 0, 1, 1, 0]) * 2 * EDGE_M * scale / gsd_m
     states = np.stack([other.seen_at(p @ to_other[:, :2].T + to_other[:, 2]) for p in _probes(grown)])
     worst = np.where(states[0] != Unseen.OBSERVED, states[0], states.max(axis=0))
-    limits = np.array([max((thresholds or {}).get(name, 1 / SURE), 1e-6) for name in CLASSES])
-    return Look(boxes, detections.classes, worst.astype(np.uint8), detections.scores / limits[detections.classes])
+    return Look(boxes, detections.classes, worst.astype(np.uint8), strength_of(detections, thresholds or {}))
+
+
+def strength_of(detections: Detections, thresholds: Mapping[str, float]) -> F64:
+    """(N,) score as a multiple of the class's threshold; `SURE` times the score where none is given."""
+    limits = np.array([max(thresholds.get(name, 1 / SURE), 1e-6) for name in CLASSES])
+    return np.asarray(detections.scores / limits[detections.classes], np.float64)
+
+
+def size_of(affine: F64) -> float:
+    """How many times longer an affine (2, 3) makes what it maps."""
+    return float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
+
+
+def mapped(boxes: F64, affine: F64) -> F64:
+    """(N, 5) boxes as an affine (2, 3) that keeps angles lays them."""
+    out = boxes.copy()
+    out[:, :2] = out[:, :2] @ affine[:, :2].T + affine[:, 2]
+    out[:, 2:4] *= size_of(affine)
+    turns = np.sign(np.linalg.det(affine[:, :2]))  # a grid that runs south to north is a mirror image
+    out[:, 4] = turns * out[:, 4] + np.arctan2(affine[1, 0], affine[0, 0])
+    return ob.canonical(out)
 
 
 def _probes(boxes: F64) -> list[F64]:

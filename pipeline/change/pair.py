@@ -125,11 +125,10 @@ def _looks(
     shift = np.vstack([alignment.matrix, [0, 0, 1]])
     to_after = (shift @ np.vstack([to_after, [0, 0, 1]]))[:2]
     back_before, back_after = (np.linalg.inv(np.vstack([m, [0, 0, 1]]))[:2] for m in (to_before, to_after))
-    sizes = [float(np.sqrt(abs(np.linalg.det(m[:, :2])))) for m in (to_before, to_after)]
     boxes = [f.weak if weak else f.detections for f in found]
     return (
-        look(boxes[0], to_before, sizes[0], observed[1], back_after, found[0].thresholds, scenes[0].gsd_m),
-        look(boxes[1], to_after, sizes[1], observed[0], back_before, found[1].thresholds, scenes[1].gsd_m),
+        look(boxes[0], to_before, observed[1], back_after, found[0].thresholds, scenes[0].gsd_m),
+        look(boxes[1], to_after, observed[0], back_before, found[1].thresholds, scenes[1].gsd_m),
     )
 
 

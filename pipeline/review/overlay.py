@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from models import CLASSES, Detections
 from models import boxes as ob
 from pipeline.change.look import Look
+from pipeline.change.permanent import without_permanent
 from pipeline.change.records import Kind, ObjectChanges
 from pipeline.imagery.observed import Observed, Unseen
 from pipeline.imagery.scene import Scene, Tile
@@ -67,6 +68,7 @@ def draw_overlay(
     detections: Detections,
     zones: Sequence[tuple[str, BaseGeometry]],
     observed: Observed | None,
+    permanent: Detections | None = None,
 ) -> Image.Image:
     """One look with everything that was found on it.
 
@@ -77,6 +79,7 @@ def draw_overlay(
         detections: boxes in scene pixels.
         zones: (label, outline in scene pixels).
         observed: observation state, hatched where the ground was not seen.
+        permanent: what stands there in every look; drawn thin and grey, and not counted.
     """
     zoom = max(1.0, MIN_SIDE / max(tile.valid.shape))
     picture = Image.fromarray(stretch([tile])[0])
@@ -88,12 +91,16 @@ def draw_overlay(
     draw = ImageDraw.Draw(picture)
     for label, outline in zones:
         _outline(draw, outline, k, label)
-    ring = ob.corners(detections.boxes) * k
-    for corners, cls in zip(ring, detections.classes, strict=True):
+    fixed = permanent or Detections.empty()
+    detections = without_permanent(detections, fixed)
+    for corners in ob.corners(fixed.boxes) * k:
+        _box(draw, corners, FAINT, thin=True)
+    for corners, cls in zip(ob.corners(detections.boxes) * k, detections.classes, strict=True):
         _box(draw, corners, CLASS_COLOURS[CLASSES[cls]])
     counted = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in detections.counts().items())
     legend = [(CLASS_COLOURS[name], f"{name} {n}") for name, n in detections.counts().items()]
     legend += [((110, 110, 120), "hatched: not observed")] if observed is not None and (observed.state > 0).any() else []
+    legend += [(FAINT, f"permanent, not counted {len(fixed)}")] if len(fixed) else []
     when = scene.acquired.strftime("%Y-%m-%d %H:%M UTC") if scene.acquired else "time not given"
     sun = "" if scene.view.sun_elevation is None else f", sun {scene.view.sun_elevation:.0f} deg high"
     line = f"{scene.sensor}, {scene.gsd_m:.2g} m{sun}: {counted}"

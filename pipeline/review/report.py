@@ -49,6 +49,7 @@ class SiteView:
     site: Site
     alerts: Sequence[Alert]
     charts: Mapping[str, str]
+    permanent: Mapping[str, int]
     calls: Sequence[ShipCall]
     latest: Picture | None
     looks: Sequence[tuple[Picture, Sequence[Estimate]]]

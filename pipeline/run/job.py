@@ -48,7 +48,7 @@ class SiteResult:
         looks: its scenes in order of time, grouped into looks.
         reference: the scene in whose frame its outlines lie.
         align: scene id -> folder of its alignment to that frame.
-        estimate, judge: artefact folders.
+        learned, estimate, judge: artefact folders.
         drawn: scene id -> folder of its overlay.
         pairs: (before, after, folder) of every compared pair.
     """
@@ -57,6 +57,7 @@ class SiteResult:
     looks: tuple[tuple[Scene, ...], ...]
     reference: Scene
     align: Mapping[str, Path]
+    learned: Path
     estimate: Path
     judge: Path
     drawn: Mapping[str, Path]
@@ -163,8 +164,14 @@ class Job:
         made = {(stage, s.id): self.folders[stage, s.id] for s in scenes for stage in ("observe", "detect")}
         made |= {("align", name): folder for name, folder in align.items()}
         facts = site.model_dump(mode="json")
-        inputs = [facts, counting, [[self._keys_of(site, s) for s in look] for look in looks]]
-        work = partial(stages.do_estimate, site, reference, looks, made, self.run.model)
+        seen = [[self._keys_of(site, s) for s in look] for look in looks]
+        work = partial(stages.do_learn, reference, scenes, made)
+        self._make("learn", None, [self._task("learn", site.id, [facts, seen], work)])
+        if ("learn", site.id) not in self.folders:
+            return None
+        learned = self.folders["learn", site.id]
+        inputs = [facts, counting, seen, self.keys["learn", site.id]]
+        work = partial(stages.do_estimate, site, reference, looks, made, learned, self.run.model)
         self._make("estimate", None, [self._task("estimate", site.id, inputs, work)])
         if ("estimate", site.id) not in self.folders:
             return None
@@ -176,7 +183,7 @@ class Job:
             return None
         pairs = self._compare(site, looks, executor)
         drawn = self._draw(site, scenes, reference, made, executor)
-        return SiteResult(site, looks, reference, align, estimate, self.folders["judge", site.id], drawn, pairs)
+        return SiteResult(site, looks, reference, align, learned, estimate, self.folders["judge", site.id], drawn, pairs)
 
     def _keys_of(self, site: Site, scene: Scene) -> list[str]:
         """Keys of everything that is known of a scene for a site."""
@@ -222,14 +229,14 @@ class Job:
         executor: Executor | None,
     ) -> dict[str, Path]:
         """Scene id -> folder of its overlay."""
-        side, estimate = self.run.review.max_side_px, self.folders["estimate", site.id]
+        side, estimate, learned = self.run.review.max_side_px, self.folders["estimate", site.id], self.folders["learn", site.id]
         facts = site.model_dump(mode="json")
         tasks = [
             self._task(
                 "draw",
                 f"{site.id}__{s.id}",
                 [facts, _facts(s), self._keys_of(site, s), self.keys["estimate", site.id], side],
-                partial(stages.do_draw, site, s, reference, made, estimate, side),
+                partial(stages.do_draw, site, s, reference, made, learned, estimate, side),
             )
             for s in scenes
         ]

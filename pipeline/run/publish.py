@@ -1,5 +1,6 @@
 """From artefacts to the files a person opens: overlays, pairs, charts, tables, the report page, the manifest."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,8 @@ def _site_view(out: Output, result: SiteResult, changes: Sequence[ZoneChange]) -
         _pair_view(out, site.id, (a, b), folder, [c for c in changes if (c.before, c.after) == (a.id, b.id)])
         for a, b, folder in result.pairs
     ]
-    return SiteView(site, last, charts, ship_calls(estimates), latest, looks[::-1], pairs[::-1])
+    permanent = Counter(row["class"] for row in stages.load_permanent(result.learned))
+    return SiteView(site, last, charts, permanent, ship_calls(estimates), latest, looks[::-1], pairs[::-1])
 
 
 def _latest(result: SiteResult) -> Picture | None:
@@ -179,7 +181,8 @@ def _objects_in_one_frame(job: Job, out: Output, name: str, results: Sequence[Si
             features.append(_zone_feature(result, zone.geometry, zone.key, mine))
         for look in result.looks:
             for scene in look:
-                detections = codec.load_detections(job.folders["detect", scene.id])
+                folders = job.folders["detect", scene.id], result.align[scene.id], result.learned
+                detections = stages.counted_in(scene, result.reference, *folders)
                 rows.append((scene, *_with_zones(result, scene, detections)))
     crs = None if any(r.site.crs == PIXEL_CRS for r in results) else "EPSG:4326"
     objects = job.run.review.objects

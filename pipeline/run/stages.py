@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from shapely.geometry import Point
 from shapely.geometry.base import BaseGeometry
 
@@ -18,9 +20,11 @@ from pipeline.activity.occupied import REACH_M, TrackLook, hidden, look_along
 from pipeline.activity.pile_look import PileLook, look_at_pile
 from pipeline.activity.records import Estimate
 from pipeline.activity.wording import quoted
+from pipeline.change.look import mapped
 from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
 from pipeline.change.patches import patch_summary
+from pipeline.change.permanent import find_permanent, sight, site_map, without_permanent
 from pipeline.change.records import Alignment
 from pipeline.change.register import IDENTITY, register
 from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings
@@ -58,10 +62,11 @@ STAGES = {
         Stage("observe", 3, "masking what cannot be seen"),
         Stage("detect", 6, "finding objects"),
         Stage("align", 5, "registering looks to the site's frame"),
-        Stage("estimate", 9, "counting by zone"),
+        Stage("learn", 1, "learning what never moves"),
+        Stage("estimate", 10, "counting by zone"),
         Stage("compare", 10, "comparing consecutive looks"),
         Stage("judge", 2, "testing against the baseline"),
-        Stage("draw", 4, "drawing overlays"),
+        Stage("draw", 5, "drawing overlays"),
     )
 }
 
@@ -104,6 +109,42 @@ def do_align(scene: Scene, reference: Scene, settings: ChangeSettings, folder: P
     codec.write_json(folder / "alignment.json", codec.alignment_record(alignment))
 
 
+def do_learn(reference: Scene, scenes: Sequence[Scene], made: Mapping[tuple[str, str], Path], folder: Path) -> None:
+    """What stands on a site in every look, in pixels of its reference scene."""
+    sights = []
+    for scene in sorted(scenes, key=lambda s: s.time):
+        to_site = _site_map(scene, reference, made["align", scene.id])
+        if to_site is not None:
+            observed, found = codec.load_observed(made["observe", scene.id]), codec.load_found(made["detect", scene.id])
+            sights.append(sight(scene, found, observed, to_site))
+    rows = [{"class": p.cls, "box": p.box.tolist(), "seen": p.seen, "shown": p.shown} for p in find_permanent(sights, reference.gsd_m)]
+    codec.write_json(folder / "permanent.json", rows)
+
+
+def _site_map(scene: Scene, reference: Scene, align: Path) -> NDArray[np.float64] | None:
+    return site_map(scene, reference, codec.alignment_from(codec.read_json(align / "alignment.json")))
+
+
+def load_permanent(folder: Path) -> list[dict[str, Any]]:
+    """The artefact of `do_learn`: class, box in pixels of the reference scene, looks that found it and that show its place."""
+    rows: list[dict[str, Any]] = codec.read_json(folder / "permanent.json")
+    return rows
+
+
+def permanent_in(scene: Scene, reference: Scene, align: Path, learned: Path) -> models.Detections:
+    """What is permanent, in pixels of a scene."""
+    rows, to_site = load_permanent(learned), _site_map(scene, reference, align)
+    if to_site is None or not rows:
+        return models.Detections.empty()
+    boxes = mapped(np.array([row["box"] for row in rows], np.float64), np.linalg.inv(np.vstack([to_site, [0, 0, 1]]))[:2])
+    return models.Detections.build(boxes, np.ones(len(rows)), np.array([models.CLASSES.index(row["class"]) for row in rows]))
+
+
+def counted_in(scene: Scene, reference: Scene, detect: Path, align: Path, learned: Path) -> models.Detections:
+    """Boxes of a scene, without those of what is permanent."""
+    return without_permanent(codec.load_detections(detect), permanent_in(scene, reference, align, learned))
+
+
 def outlines(site: Site, zones: Sequence[Zone], scene: Scene, reference: Scene, align: Path) -> dict[str, BaseGeometry]:
     """Zone key -> outline in scene pixels, moved by the scene's own alignment."""
     return placed({z.key: z.shape for z in zones}, site, scene, reference, align)
@@ -131,21 +172,24 @@ def do_estimate(
     reference: Scene,
     looks: Sequence[Sequence[Scene]],
     made: Mapping[tuple[str, str], Path],
+    learned: Path,
     model: str,
     folder: Path,
 ) -> None:
-    """Numbers of every zone on every look. Several scenes of a look are one view: union of coverage."""
+    """Numbers of every zone on every look, without what is permanent. Several scenes of a look are one view: union of coverage."""
     calibration = [row for card in find(model) for row in card.calibration]
     rows: list[Estimate] = []
     for look in looks:
         day = look[0].time.date()
         zones = site.zones_on(day)
-        views = [_view(site, reference, scene, zones, made) for scene in look]
+        views = [_view(site, reference, scene, zones, made, learned) for scene in look]
         rows += estimate_look(views, zones, calibration)
     codec.write_json(folder / "estimates.json", [codec.estimate_record(e) for e in rows])
 
 
-def _view(site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], made: Mapping[tuple[str, str], Path]) -> LookView:
+def _view(
+    site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], made: Mapping[tuple[str, str], Path], learned: Path
+) -> LookView:
     observed, found = codec.load_observed(made["observe", scene.id]), codec.load_found(made["detect", scene.id])
     shapes = outlines(site, zones, scene, reference, made["align", scene.id])
     return LookView(
@@ -153,7 +197,7 @@ def _view(site: Site, reference: Scene, scene: Scene, zones: Sequence[Zone], mad
         scene.time,
         (scene.id,),
         scene.gsd_m,
-        found.detections,
+        counted_in(scene, reference, made["detect", scene.id], made["align", scene.id], learned),
         shapes,
         {key: exposure(observed, outline) for key, outline in shapes.items()},
         tracks=_tracks(site, zones, scene, reference, made["align", scene.id], observed),
@@ -251,6 +295,7 @@ def do_draw(
     scene: Scene,
     reference: Scene,
     made: Mapping[tuple[str, str], Path],
+    learned: Path,
     estimates: Path,
     side: int,
     folder: Path,
@@ -268,6 +313,7 @@ def do_draw(
         codec.load_detections(made["detect", scene.id]),
         labelled,
         codec.load_observed(made["observe", scene.id]),
+        permanent_in(scene, reference, made["align", scene.id], learned),
     )
     (folder / "overlay.png").write_bytes(overlay.png(picture))
     (folder / "small.jpg").write_bytes(overlay.thumbnail(picture, 460))

@@ -209,7 +209,7 @@ def test_a_hull_elsewhere_that_may_be_another_is_another(monkeypatch: pytest.Mon
 def test_boxes_of_a_look_that_runs_south_to_north_are_mirrored() -> None:
     found = Detections.build(np.array([[30.0, 20, 14, 3, 0.5]]), np.ones(1), np.ones(1))
     flat = Observed(np.zeros((100, 100), np.uint8), Grid(100, 100, (1, 0, 0, 0, 1, 0), None), 1.0)
-    seen = look(found, np.array([[1.0, 0, 0], [0, -1, 100]]), 1.0, flat, np.array([[1.0, 0, 0], [0, 1, 0]]))
+    seen = look(found, np.array([[1.0, 0, 0], [0, -1, 100]]), flat, np.array([[1.0, 0, 0], [0, 1, 0]]))
     np.testing.assert_allclose(seen.boxes[0], [30, 80, 14, 3, -0.5])
 
 

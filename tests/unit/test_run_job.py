@@ -210,7 +210,7 @@ def test_sites_with_and_without_georeference_keep_to_files_of_their_own(yard: Ya
         assert ("coordinate_frame" in drawn) == (crs is None)
 
 
-@pytest.mark.parametrize("stage", ["estimate", "judge"])
+@pytest.mark.parametrize("stage", ["learn", "estimate", "judge"])
 def test_a_site_that_cannot_be_counted_or_judged_does_not_end_the_job(yard: Yard, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     yard.image("a", "2024-01-01T00")
     yard.sites.insert(0, f"{yard.site('bad')}.yaml")
@@ -234,6 +234,27 @@ def test_every_stage_that_is_made_is_logged_with_its_time(yard: Yard, caplog: py
         yard.perform()
         made = [r.getMessage() for r in caplog.records]
         yard.perform()
-    assert [m.split(":")[0] for m in made] == ["observe", "detect", "align", "estimate", "judge", "draw"]
+    assert [m.split(":")[0] for m in made] == ["observe", "detect", "align", "learn", "estimate", "judge", "draw"]
     assert made[0].startswith("observe: 1 made in ")
     assert len(caplog.records) == len(made)
+
+
+def test_what_never_moves_is_kept_out_of_counts_and_files(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    pier, ship = (30.0, 15.0, 40.0, 8.0, 0.0), (30.0, 45.0, 40.0, 8.0, 0.0)
+    berth = {"id": "z", "kind": "berth", "classes": ["vessel"], "geometry": square(500_000, 4_499_936, 500_064, 4_500_000)}
+    yard.site(zones=[berth])
+
+    def finds(scene: Scene, _model: str, _settings: object, folder: Path) -> None:
+        boxes = np.array([pier, ship] if scene.id == "i" else [pier])
+        found = models.Detections.build(boxes, np.full(len(boxes), 0.6), np.full(len(boxes), models.CLASSES.index("vessel")))
+        codec.save_found(folder, SceneDetections(found, thresholds={"vessel": 0.5}))
+
+    monkeypatch.setattr(stages, "do_detect", finds)
+    for month, name in enumerate("abcdefghi", start=1):
+        yard.image(name, f"2024-{month:02d}-01T00")
+    _, (result,) = yard.perform()
+    assert [e.raw for e in stages.load_estimates(result.estimate)] == [0] * 8 + [1]
+    assert stages.load_permanent(result.learned) == [{"class": "vessel", "box": list(pier), "seen": 9, "shown": 9}]
+    out = yard.folder / "out"
+    assert "1 taken for vessel." in (out / "report.html").read_text()
+    assert len(gpd.read_parquet(out / "detections.parquet")) == 1
