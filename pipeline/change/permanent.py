@@ -2,9 +2,9 @@
 
 They are learned per site from persistence over its looks and kept out of its counts. The published filter of fixed infrastructure (of
 SAR vessel maps) asks how often a place answers; here it must also never have been seen empty at either end, and be one body: of one
-size, at one place to what registration leaves, of one paint. Cars of one string stop metres apart, boxes of one slot differ in
-paint, and what came or went while the looks lasted is what is watched for. A
-string stored all the while is all that as well, but a head is surer of it than of a shed: it stays in the counts.
+size, at one place to what registration leaves, of one paint. Cars of one string stop metres apart, boxes of one slot differ in paint,
+and what came or went while the looks lasted is what is watched for. A block of boxes that is always full and a string that is stored
+are all that as well, but they stand among their like, and a head is surer of them than of a shed: they stay in the counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models import CLASSES, Detections
 from models import boxes as ob
 from pipeline.change.look import mapped, size_of, strength_of
-from pipeline.change.matching import ANSWER
+from pipeline.change.matching import ANSWER, near
 from pipeline.change.records import Alignment
 from pipeline.detection.scene import SceneDetections
 from pipeline.grid import Window
@@ -36,11 +36,14 @@ Mask = NDArray[np.bool_]
 LOOKS, DAYS = 8, 90.0
 """Looks that show a place, and days from the first of them to the last, below which nothing is permanent: what is asked of a baseline
 before it may say spike (METHOD 6), and several times what boxes stay on a quay."""
-SHARE = 0.9
-"""Of those looks, in which something must have been found: a head misses one of ten."""
+SHARE, HALF = 0.9, 0.5
+"""Of those looks, in which something must have been found: a head misses one of ten; and in which a neighbour must."""
 DOUBTED = 1.75
-"""Mean strength from which a thing is what it is taken for, and stored: on three rendered yards of ten looks it keeps 496 of 517 boxes of
-cars that stayed in the counts, without it 362 (``tests/bench/bench_permanent.py``, seeds from 4 945 000)."""
+"""Mean strength from which a thing is what it is taken for, and stored: on three rendered yards of ten looks it keeps 496 of 517 boxes
+of cars that stayed in the counts, without it 362 (``tests/bench/bench_permanent.py``, seeds from 4 945 000)."""
+SAME_PLACE, COMPANY = 0.1, 1.3
+"""Lengths between the centres of two places: nearer than the first they are one; up to the second they are neighbours end to end, with
+a coupling or a gap between them, or side by side."""
 STEADY_M, STEADY_PX = 0.5, 0.4
 """Largest spread of its centre, metres and pixels of the looks: errors of box and registration; half a coupling is as much."""
 SAME_SIZE = 0.12
@@ -111,7 +114,9 @@ def find_permanent(sights: Sequence[Sight], gsd_m: float) -> list[Permanent]:
     shown = np.stack([s.shows(places) for s in sights])
     found = np.stack([_answer(places, classes, s.boxes, s.classes) for s in sights])
     seen = (found >= 0) & shown
-    often = np.flatnonzero((shown.sum(axis=0) >= LOOKS) & (seen.sum(axis=0) >= SHARE * shown.sum(axis=0)))
+    times, share = shown.sum(axis=0), seen.sum(axis=0) / np.maximum(shown.sum(axis=0), 1)
+    lasting = np.flatnonzero((times >= LOOKS) & (share >= HALF))
+    often = lasting[(share[lasting] >= SHARE) & ~_in_company(places[lasting], classes[lasting])]
     judged = (_judge([s for s, k in zip(sights, shown[:, j], strict=True) if k], found[shown[:, j], j], gsd_m) for j in often)
     once = {(p.cls, *p.box.tolist()): p for p in judged if p is not None}  # two boxes of one look may have the same answers
     return sorted(once.values(), key=lambda p: (p.box[1], p.box[0], p.cls))
@@ -134,6 +139,14 @@ def _judge(sights: Sequence[Sight], found: NDArray[np.int64], gsd_m: float) -> P
         return None
     middle = boxes[np.argmin(np.hypot(*(boxes[:, :2] - np.median(boxes[:, :2], axis=0)).T))]
     return Permanent(middle, CLASSES[there[0][0].classes[there[0][1]]], len(there), len(sights))
+
+
+def _in_company(places: F64, classes: Classes) -> Mask:
+    """(M,) whether another place of its class lies beside each: a block of boxes that is never empty, a string that is stored."""
+    i, j = near(places, places, COMPANY * places[:, 2].max(initial=0))
+    apart = np.hypot(*(places[j, :2] - places[i, :2]).T) / places[i, 2]
+    beside = (apart > SAME_PLACE) & (apart < COMPANY) & (classes[i] == classes[j])
+    return np.isin(np.arange(len(places)), i[beside])
 
 
 def _spread(values: F64) -> float:

@@ -19,6 +19,7 @@ from pipeline.imagery.place import sees
 from pipeline.imagery.scene import Scene
 from pipeline.run import stages
 from pipeline.run.executors import open_executor, run_all
+from pipeline.run.learned import do_learn
 from pipeline.run.looks import grouped, shared
 from pipeline.run.stages import STAGES
 from pipeline.run.store import Output, Store, digest
@@ -165,7 +166,7 @@ class Job:
         made |= {("align", name): folder for name, folder in align.items()}
         facts = site.model_dump(mode="json")
         seen = [[self._keys_of(site, s) for s in look] for look in looks]
-        work = partial(stages.do_learn, reference, scenes, made)
+        work = partial(do_learn, reference, scenes, made)
         self._make("learn", None, [self._task("learn", site.id, [facts, seen], work)])
         if ("learn", site.id) not in self.folders:
             return None

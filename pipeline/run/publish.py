@@ -24,6 +24,7 @@ from pipeline.review.charts import count_chart, standalone
 from pipeline.review.report import PairView, Picture, ReportContext, SiteView, build_report
 from pipeline.run import codec, stages
 from pipeline.run.job import Job, SiteResult
+from pipeline.run.learned import counted_in, load_permanent
 from pipeline.run.manifest import log_line, manifest
 from pipeline.run.store import Output
 from pipeline.site import PIXEL_CRS
@@ -124,7 +125,7 @@ def _site_view(out: Output, result: SiteResult, changes: Sequence[ZoneChange]) -
         _pair_view(out, site.id, (a, b), folder, [c for c in changes if (c.before, c.after) == (a.id, b.id)])
         for a, b, folder in result.pairs
     ]
-    permanent = Counter(row["class"] for row in stages.load_permanent(result.learned))
+    permanent = Counter(row["class"] for row in load_permanent(result.learned))
     return SiteView(site, last, charts, permanent, ship_calls(estimates), latest, looks[::-1], pairs[::-1])
 
 
@@ -182,7 +183,7 @@ def _objects_in_one_frame(job: Job, out: Output, name: str, results: Sequence[Si
         for look in result.looks:
             for scene in look:
                 folders = job.folders["detect", scene.id], result.align[scene.id], result.learned
-                detections = stages.counted_in(scene, result.reference, *folders)
+                detections = counted_in(scene, result.reference, *folders)
                 rows.append((scene, *_with_zones(result, scene, detections)))
     crs = None if any(r.site.crs == PIXEL_CRS for r in results) else "EPSG:4326"
     objects = job.run.review.objects

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from shapely.geometry import Point
 from shapely.geometry.base import BaseGeometry
 
@@ -20,11 +18,9 @@ from pipeline.activity.occupied import REACH_M, TrackLook, hidden, look_along
 from pipeline.activity.pile_look import PileLook, look_at_pile
 from pipeline.activity.records import Estimate
 from pipeline.activity.wording import quoted
-from pipeline.change.look import mapped
 from pipeline.change.objects import counts
 from pipeline.change.pair import PairChange, compare
 from pipeline.change.patches import patch_summary
-from pipeline.change.permanent import find_permanent, sight, site_map, without_permanent
 from pipeline.change.records import Alignment
 from pipeline.change.register import IDENTITY, register
 from pipeline.config import ActivitySettings, ChangeSettings, DetectionSettings
@@ -38,6 +34,7 @@ from pipeline.imagery.tiles import read, read_decimated
 from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
 from pipeline.review import overlay
 from pipeline.run import codec
+from pipeline.run.learned import counted_in, permanent_in
 from pipeline.site import Site, Zone
 
 
@@ -107,42 +104,6 @@ def do_align(scene: Scene, reference: Scene, settings: ChangeSettings, folder: P
         tiles = [read_on_grid(s, reference, grid) for s in (reference, scene)]
         alignment = register(tiles[0], tiles[1], settings.max_shift_m / gsd_m)
     codec.write_json(folder / "alignment.json", codec.alignment_record(alignment))
-
-
-def do_learn(reference: Scene, scenes: Sequence[Scene], made: Mapping[tuple[str, str], Path], folder: Path) -> None:
-    """What stands on a site in every look, in pixels of its reference scene."""
-    sights = []
-    for scene in sorted(scenes, key=lambda s: s.time):
-        to_site = _site_map(scene, reference, made["align", scene.id])
-        if to_site is not None:
-            observed, found = codec.load_observed(made["observe", scene.id]), codec.load_found(made["detect", scene.id])
-            sights.append(sight(scene, found, observed, to_site))
-    rows = [{"class": p.cls, "box": p.box.tolist(), "seen": p.seen, "shown": p.shown} for p in find_permanent(sights, reference.gsd_m)]
-    codec.write_json(folder / "permanent.json", rows)
-
-
-def _site_map(scene: Scene, reference: Scene, align: Path) -> NDArray[np.float64] | None:
-    return site_map(scene, reference, codec.alignment_from(codec.read_json(align / "alignment.json")))
-
-
-def load_permanent(folder: Path) -> list[dict[str, Any]]:
-    """The artefact of `do_learn`: class, box in pixels of the reference scene, looks that found it and that show its place."""
-    rows: list[dict[str, Any]] = codec.read_json(folder / "permanent.json")
-    return rows
-
-
-def permanent_in(scene: Scene, reference: Scene, align: Path, learned: Path) -> models.Detections:
-    """What is permanent, in pixels of a scene."""
-    rows, to_site = load_permanent(learned), _site_map(scene, reference, align)
-    if to_site is None or not rows:
-        return models.Detections.empty()
-    boxes = mapped(np.array([row["box"] for row in rows], np.float64), np.linalg.inv(np.vstack([to_site, [0, 0, 1]]))[:2])
-    return models.Detections.build(boxes, np.ones(len(rows)), np.array([models.CLASSES.index(row["class"]) for row in rows]))
-
-
-def counted_in(scene: Scene, reference: Scene, detect: Path, align: Path, learned: Path) -> models.Detections:
-    """Boxes of a scene, without those of what is permanent."""
-    return without_permanent(codec.load_detections(detect), permanent_in(scene, reference, align, learned))
 
 
 def outlines(site: Site, zones: Sequence[Zone], scene: Scene, reference: Scene, align: Path) -> dict[str, BaseGeometry]:

@@ -85,6 +85,16 @@ def test_what_moves_is_repainted_came_or_went_is_not(sights: list[Sight]) -> Non
     assert find_permanent(sights, GSD) == []
 
 
+def test_what_stands_among_its_like_is_stock() -> None:
+    blocks = []
+    for s in history():
+        two = np.concatenate([s.boxes, s.boxes + np.array([[-1.8, 5.7, 0, 0, 0]])])
+        blocks.append(replace(s, boxes=two, classes=np.zeros(2, np.uint8), strength=np.full(2, 1.3)))
+    assert find_permanent(blocks, GSD) == []
+    unlike = [replace(s, classes=np.array([0, 1], np.uint8)) for s in blocks]
+    assert [p.cls for p in find_permanent(unlike, GSD)] == ["container", "railcar"]
+
+
 def test_two_boxes_of_one_thing_are_one() -> None:
     sights = [replace(s, boxes=np.repeat(s.boxes, 2, axis=0), classes=np.zeros(2, np.uint8), strength=np.ones(2)) for s in history()]
     assert len(find_permanent(sights, GSD)) == 1

@@ -22,6 +22,7 @@ from pipeline.imagery.files import sha256
 from pipeline.imagery.scene import Scene
 from pipeline.run import codec, stages
 from pipeline.run.job import Job, SiteResult, Task
+from pipeline.run.learned import load_permanent
 from pipeline.run.publish import publish_all
 
 
@@ -254,7 +255,7 @@ def test_what_never_moves_is_kept_out_of_counts_and_files(yard: Yard, monkeypatc
         yard.image(name, f"2024-{month:02d}-01T00")
     _, (result,) = yard.perform()
     assert [e.raw for e in stages.load_estimates(result.estimate)] == [0] * 8 + [1]
-    assert stages.load_permanent(result.learned) == [{"class": "vessel", "box": list(pier), "seen": 9, "shown": 9}]
+    assert load_permanent(result.learned) == [{"class": "vessel", "box": list(pier), "seen": 9, "shown": 9}]
     out = yard.folder / "out"
     assert "1 taken for vessel." in (out / "report.html").read_text()
     assert len(gpd.read_parquet(out / "detections.parquet")) == 1
