@@ -39,9 +39,6 @@ class Recipe:
         credits: lines for the model card.
         fails: what was seen to go wrong, by the eye, one line an image; for the model card.
         folder: where the recipe lies.
-        mined_by: a head, by name or path: a render goes into the pool only as the one of `mined_from` seeds in a row on which this head
-            sees most where nothing is; empty: every render does.
-        mined_from: how many.
         trunk_rate: rate of what came with weights from ImageNet, over `lr`; 0 leaves it as it came, which takes a third of the time.
     """
 
@@ -65,8 +62,6 @@ class Recipe:
     credits: tuple[str, ...]
     fails: tuple[str, ...]
     folder: Path
-    mined_by: str = ""
-    mined_from: int = 1
     trunk_rate: float = 0.1
 
     @classmethod

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from models import boxes as ob
 from models.codec import encode, regressed
 from models.datasets.real import Picture, Shelf, sample
-from models.detector import Detector, load
 from models.network import BOX_CHANNELS, OUT_STRIDE
 from models.recipe import Recipe
 from models.render import Chip, render_chip
@@ -39,8 +38,6 @@ PARTS = 4
 """For each core: few, since each reads the recipe's pictures anew; several, since no two take the same time."""
 STRETCH = (0.8, 1.25)
 """Of a chip along either axis, log-uniform."""
-GHOST, GHOST_IOU = 0.15, 0.1
-"""Score from which a box of a head that mines renders counts, and its overlap with an object below which it is false."""
 CARE, VALID = 1, 2
 """Bits of a cell: the heat loss is on; it holds data."""
 
@@ -122,16 +119,13 @@ class Maker:
     chips: tuple[tuple[str, int], ...]
     pictures: tuple[Picture | Shelf, ...]
     shares: NDArray[np.float64]
-    miner: Detector | None
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Maker":
         """Reads the pictures."""
-        each = recipe.mined_from
-        seeds = [(kind, range(first, first + n * each, each)) for kind, ranges in recipe.renders.items() for first, n in ranges]
+        seeds = [(kind, range(first, first + n)) for kind, ranges in recipe.renders.items() for first, n in ranges]
         pictures, shares = recipe.pictures()
-        miner = load(recipe.mined_by)[0] if recipe.mined_by else None
-        return cls(recipe, tuple((kind, seed) for kind, some in seeds for seed in some), tuple(pictures), shares, miner)
+        return cls(recipe, tuple((kind, seed) for kind, some in seeds for seed in some), tuple(pictures), shares)
 
     @property
     def number(self) -> int:
@@ -139,37 +133,23 @@ class Maker:
         return len(self.chips) + (self.recipe.real_crops if self.pictures else 0)
 
     def make(self, index: int) -> Chip:
-        """The chip of an example."""
+        """The chip of an example: the sensor's GSD is log-uniform in the recipe's range."""
         r = self.recipe
         if index < len(self.chips):
             kind, seed = self.chips[index]
-            if self.miner is None:
-                return self.render(kind, seed)
-            return max((self.render(kind, seed + k) for k in range(r.mined_from)), key=partial(ghosts, self.miner))
+            low, high = r.sensor_gsd_m
+            u = np.random.default_rng((seed, 1)).random()
+            chip = render_chip(seed, kind, r.working_gsd_m, r.size_px, float(low * (high / low) ** u))
+            return stretched(chip, np.random.default_rng((seed, 3)))
         rng = np.random.default_rng((2, index - len(self.chips)))
         source = self.pictures[rng.choice(len(self.pictures), p=self.shares)]
         picture = source.near(rng, r.size_px * r.working_gsd_m / source.gsd_m)
         return sample(picture, rng, r.working_gsd_m, r.size_px, r.sensor_gsd_m)
 
-    def render(self, kind: str, seed: int) -> Chip:
-        """A rendered chip: the sensor's GSD is log-uniform in the recipe's range."""
-        r = self.recipe
-        low, high = r.sensor_gsd_m
-        u = np.random.default_rng((seed, 1)).random()
-        chip = render_chip(seed, kind, r.working_gsd_m, r.size_px, float(low * (high / low) ** u))
-        return stretched(chip, np.random.default_rng((seed, 3)))
-
     def fill(self, pool: Pool, indices: NDArray[np.int64]) -> None:
         """Make some examples."""
         for index in indices:
             pool.put(int(index), self.make(int(index)), self.recipe, known=int(index) < len(self.chips))
-
-
-def ghosts(head: Detector, chip: Chip) -> float:
-    """The summed score of the boxes a head sees on a chip where no object of its class is."""
-    found = head.detect(chip.pixels, chip.valid, dict.fromkeys(head.classes, GHOST))
-    near = ob.iou_matrix(found.boxes, chip.boxes) * (found.classes[:, None] == chip.classes)
-    return float(found.scores[near.max(axis=1, initial=0) < GHOST_IOU].sum())
 
 
 def stretched(chip: Chip, rng: np.random.Generator) -> Chip:
@@ -211,8 +191,7 @@ def fill_pool(recipe: Recipe, folder: Path) -> tuple[Pool, int]:
     """
     maker = Maker.of(recipe)
     r = recipe
-    mined = r.mined_from, maker.miner and maker.miner.sha256
-    read = POOL_VERSION, maker.number, [picture.digest for picture in maker.pictures], mined
+    read = POOL_VERSION, maker.number, [picture.digest for picture in maker.pictures]
     told = (r.renders, r.real, r.real_crops, r.size_px, r.working_gsd_m, r.sensor_gsd_m, r.classes, STRETCH, read)
     home = folder / f"pool-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
     size = maker.number, recipe.size_px, len(recipe.classes)

@@ -40,7 +40,7 @@ SHARE, HALF = 0.9, 0.5
 """Of those looks, in which something must have been found: a head misses one of ten; and in which a neighbour must."""
 DOUBTED = 1.75
 """Mean strength from which a thing is what it is taken for, and stored: on three rendered yards of ten looks it keeps 496 of 517 boxes
-of cars that stayed in the counts, without it 362 (``tests/bench/bench_permanent.py``, seeds from 4 945 000)."""
+of cars that stayed in the counts, without it 362, where neighbours are not asked for (``tests/bench/bench_permanent.py``)."""
 SAME_PLACE, COMPANY = 0.1, 1.3
 """Lengths between the centres of two places: nearer than the first they are one; up to the second they are neighbours end to end, with
 a coupling or a gap between them, or side by side."""
@@ -128,8 +128,9 @@ def _judge(sights: Sequence[Sight], found: NDArray[np.int64], gsd_m: float) -> P
     if days < DAYS or min(found[:2].min(), found[-2:].min()) < 0:
         return None
     there = [(s, k) for s, k in zip(sights, found, strict=True) if k >= 0]
-    if np.mean([s.strength[k] for s, k in there]) >= DOUBTED:
-        return None
+    strength = np.array([s.strength[k] for s, k in there])
+    if strength.max() < 1 or strength.mean() >= DOUBTED:
+        return None  # never counted, or believed
     boxes = np.array([s.boxes[k] for s, k in there])
     steady = STEADY_M / gsd_m + STEADY_PX * max(s.px for s, _ in there)
     if max(_spread(boxes[:, 0]), _spread(boxes[:, 1])) > steady or _spread(np.log(boxes[:, 2])) > SAME_SIZE:

@@ -79,7 +79,7 @@ def draw_overlay(
         detections: boxes in scene pixels.
         zones: (label, outline in scene pixels).
         observed: observation state, hatched where the ground was not seen.
-        permanent: what stands there in every look; drawn thin and grey, and not counted.
+        permanent: what stands there in every look; drawn grey, and not counted.
     """
     zoom = max(1.0, MIN_SIDE / max(tile.valid.shape))
     picture = Image.fromarray(stretch([tile])[0])
@@ -94,7 +94,7 @@ def draw_overlay(
     fixed = permanent or Detections.empty()
     detections = without_permanent(detections, fixed)
     for corners in ob.corners(fixed.boxes) * k:
-        _box(draw, corners, FAINT, thin=True)
+        _box(draw, corners, FAINT)
     for corners, cls in zip(ob.corners(detections.boxes) * k, detections.classes, strict=True):
         _box(draw, corners, CLASS_COLOURS[CLASSES[cls]])
     counted = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in detections.counts().items())

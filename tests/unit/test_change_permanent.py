@@ -79,6 +79,7 @@ def test_a_look_that_could_not_see_the_place_says_nothing() -> None:
         history(box=lambda k: np.array(SHED) * (1, 1, 1 + 0.3 * (k % 2), 1, 1)),  # of two lengths
         history(paint=lambda k: 0.7 * (k % 2)),  # boxes of one slot
         history(strength=2.0),  # a car that is stored
+        history(strength=0.8),  # never counted
     ],
 )
 def test_what_moves_is_repainted_came_or_went_is_not(sights: list[Sight]) -> None:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_flatten
 from models import boxes as ob
 from models.batches import Batches
 from models.codec import decode
-from models.datasets.pool import MOST_OBJECTS, Maker, Pool, fill_pool, ghosts, stretched
+from models.datasets.pool import MOST_OBJECTS, Maker, Pool, fill_pool, stretched
 from models.recipe import Recipe
 from models.render.canvas import Canvas, Light
 from models.render.chip import Chip, with_labels
@@ -228,16 +228,3 @@ def _boxes_turned(rendered: Chip, how: int) -> np.ndarray:
     corners = corners[..., ::-1] if how & 1 else corners
     flipped = np.array([bool(how & 2), bool(how & 4)])
     return ob.from_corners(np.where(flipped, SIDE - corners, corners))
-
-
-def test_of_some_renders_the_one_on_which_a_head_sees_most_ghosts_is_mined(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.datasets.pool.GHOST", 0.02)
-    plain, mined = (Maker.of(replace(recipe, mined_by=by, mined_from=n)) for by, n in (("", 1), ("yard-4", 3)))
-    assert mined.miner is not None
-    assert [seed for _, seed in mined.chips] == [1000, 1003, 1006]
-    chips = [plain.render("rail_yard", 1000 + k) for k in range(3)]
-    seen = [ghosts(mined.miner, chip) for chip in chips]
-    assert len(set(seen)) == 3
-    assert np.array_equal(mined.make(0).pixels, chips[int(np.argmax(seen))].pixels)
-    bare = replace(chips[int(np.argmax(seen))], boxes=np.zeros((0, 5)), classes=np.zeros(0, np.uint8))
-    assert ghosts(mined.miner, bare) > max(seen)  # without its labels all that is seen is a ghost
