@@ -67,6 +67,7 @@ class Sight:
         boxes: (N, 5) float64 of everything found, weak boxes too.
         classes: (N,) uint8.
         strength: (N,) score as a multiple of the class's threshold.
+        sought: (C,) classes that a head looked for; where it did not, nothing found says nothing (law 1).
         px: site pixels per pixel of the scene.
         shows: (M, 5) boxes -> (M,) bool, whether the scene shows all of them.
         paint: (M, 5) boxes -> (M, 3) log brightness over that of the look.
@@ -76,9 +77,14 @@ class Sight:
     boxes: F64
     classes: Classes
     strength: F64
+    sought: Classes
     px: float
     shows: Callable[[F64], Mask]
     paint: Callable[[F64], F64]
+
+    def asked(self, boxes: F64, classes: Classes) -> Mask:
+        """(M,) whether the scene would tell what stands at each box."""
+        return np.asarray(self.shows(boxes) & np.isin(classes, self.sought))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def find_permanent(sights: Sequence[Sight], gsd_m: float) -> list[Permanent]:
     if len(sights) < LOOKS or days < DAYS:
         return []
     places, classes = _places(sights)
-    shown = np.stack([s.shows(places) for s in sights])
+    shown = np.stack([s.asked(places, classes) for s in sights])
     found = np.stack([_answer(places, classes, s.boxes, s.classes) for s in sights])
     seen = (found >= 0) & shown
     times, share = shown.sum(axis=0), seen.sum(axis=0) / np.maximum(shown.sum(axis=0), 1)
@@ -162,7 +168,7 @@ def _places(sights: Sequence[Sight]) -> tuple[F64, Classes]:
         first = np.ones(len(own.boxes), np.bool_)
         for earlier in sights[:number]:
             if first.any():
-                first[first] = ~earlier.shows(own.boxes[first])
+                first[first] = ~earlier.asked(own.boxes[first], own.classes[first])
         out.append(own.boxes[first])
         classes.append(own.classes[first])
     return np.concatenate(out), np.concatenate(classes)
@@ -220,7 +226,8 @@ def sight(scene: Scene, found: SceneDetections, observed: Observed, to_site: F64
         return np.log(np.array(inside) + DIM) - level[0]
 
     strength = np.concatenate([strength_of(d, found.thresholds) for d in (found.detections, found.weak)])
-    return Sight(scene.time, mapped(every, to_site), classes, strength, size_of(to_site), shows, paint)
+    sought = np.array([CLASSES.index(name) for name in found.thresholds], np.uint8)
+    return Sight(scene.time, mapped(every, to_site), classes, strength, sought, size_of(to_site), shows, paint)
 
 
 def _level(scene: Scene) -> F64:

@@ -47,7 +47,18 @@ def history(
             return np.full((len(asked), 3), paint(k))
 
         time = START + timedelta(days=days * k / (looks - 1))
-        out.append(Sight(time, boxes, np.zeros(len(boxes), np.uint8), np.full(len(boxes), strength), 1.0, shows, painted))
+        out.append(
+            Sight(
+                time,
+                boxes,
+                np.zeros(len(boxes), np.uint8),
+                np.full(len(boxes), strength),
+                np.arange(3, dtype=np.uint8),
+                1.0,
+                shows,
+                painted,
+            )
+        )
     return out
 
 
@@ -64,6 +75,13 @@ def test_a_shed_taken_for_a_container_in_every_look_is_permanent() -> None:
 def test_a_look_that_could_not_see_the_place_says_nothing() -> None:
     (one,) = find_permanent(history(hidden=(0, 5, 11)), GSD)
     assert (one.seen, one.shown) == (9, 9)
+
+
+def test_a_look_whose_head_did_not_seek_the_class_says_nothing() -> None:
+    nothing = np.zeros(0, np.uint8)
+    coarse = [replace(s, boxes=s.boxes[:0], classes=nothing, strength=np.zeros(0), sought=nothing) for s in history(14, days=200)[:4]]
+    (one,) = find_permanent([*coarse, *history(14, days=200)[4:]], GSD)
+    assert (one.seen, one.shown) == (10, 10)
 
 
 @pytest.mark.parametrize(
