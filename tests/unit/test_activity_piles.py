@@ -18,6 +18,7 @@ from pipeline.imagery.metadata import open_scene
 from pipeline.imagery.place import slants
 from pipeline.imagery.scene import Scene
 from pipeline.run import stages
+from pipeline.run.learned import do_learn
 from pipeline.site import Site
 
 SHADOW, LEAN = np.array([0.9, 0.5]), np.array([-0.15, 0.2])
@@ -117,10 +118,12 @@ def estimated(scene: Scene, folder: Path, kind: str) -> list[Estimate]:
     zone = {"id": "pile", "kind": kind, "classes": ["container"], "geometry": geometry}
     site = Site.model_validate({"id": "depot", "name": "Depot", "kind": "depot", "crs": "EPSG:32652", "aoi": geometry, "zones": [zone]})
     made = {(stage, scene.id): folder / kind / stage for stage in ("observe", "detect", "align")}
-    for made_in in (*made.values(), folder / kind / "estimate"):
+    learned, estimate = folder / kind / "learn", folder / kind / "estimate"
+    for made_in in (*made.values(), learned, estimate):
         made_in.mkdir(parents=True)
     stages.do_observe(scene, made["observe", scene.id])
     stages.do_detect(scene, "default", DetectionSettings(runtime="torch"), made["detect", scene.id])
     stages.do_align(scene, scene, ChangeSettings(), made["align", scene.id])
-    stages.do_estimate(site, scene, [[scene]], made, "default", folder / kind / "estimate")
-    return stages.load_estimates(folder / kind / "estimate")
+    do_learn(scene, [scene], made, learned)
+    stages.do_estimate(site, scene, [[scene]], made, learned, "default", estimate)
+    return stages.load_estimates(estimate)

@@ -116,7 +116,7 @@ def test_what_the_other_look_could_not_see_is_unobservable() -> None:
     state[:, 60:] = Unseen.CLOUD
     observed = Observed(state, Grid(100, 100, (1, 0, 0, 0, 1, 0), None), 1.0)
     boxes = np.array([[30.0, 50, 12, 3, 0], [80, 50, 12, 3, 0], [130, 50, 12, 3, 0]])
-    before = look(Detections.build(boxes, np.ones(3), np.full(3, 1)), IDENTITY, 1.0, observed, IDENTITY)
+    before = look(Detections.build(boxes, np.ones(3), np.full(3, 1)), IDENTITY, observed, IDENTITY)
     found = match_objects(before, look_of([], 1), 1.0)
     fates = {tuple(before.boxes[i, :1]): (Kind(k), r) for k, i, r in zip(found.kind, found.before, found.reason, strict=True)}
     assert fates[(30.0,)] == (Kind.DEPARTED, "")
