@@ -9,7 +9,7 @@ from models import CLASSES
 from pipeline.change import matching
 from pipeline.change.difference import Gain, difference, normalise
 from pipeline.change.evidence import Structure
-from pipeline.change.look import Look, look
+from pipeline.change.look import Look, inverse, look
 from pipeline.change.objects import match_objects
 from pipeline.change.patches import Patch, patches
 from pipeline.change.records import Alignment, ChangeMap, ObjectChanges
@@ -124,7 +124,7 @@ def _looks(
     to_before, to_after = (pixel_map(frame(s, scenes[0]), grid) for s in scenes)
     shift = np.vstack([alignment.matrix, [0, 0, 1]])
     to_after = (shift @ np.vstack([to_after, [0, 0, 1]]))[:2]
-    back_before, back_after = (np.linalg.inv(np.vstack([m, [0, 0, 1]]))[:2] for m in (to_before, to_after))
+    back_before, back_after = map(inverse, (to_before, to_after))
     boxes = [f.weak if weak else f.detections for f in found]
     return (
         look(boxes[0], to_before, observed[1], back_after, found[0].thresholds, scenes[0].gsd_m),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models import CLASSES, Detections
 from models import boxes as ob
-from pipeline.change.look import mapped, size_of, strength_of
+from pipeline.change.look import inverse, mapped, size_of, strength_of
 from pipeline.change.matching import ANSWER, near
 from pipeline.change.records import Alignment
 from pipeline.detection.scene import SceneDetections
@@ -208,7 +208,7 @@ def site_map(scene: Scene, reference: Scene, alignment: Alignment) -> F64 | None
 
 def sight(scene: Scene, found: SceneDetections, observed: Observed, to_site: F64) -> Sight:
     """A scene as `find_permanent` asks for it; pixels are read only where it asks."""
-    back = np.linalg.inv(np.vstack([to_site, [0, 0, 1]]))[:2]
+    back = inverse(to_site)
     every = np.concatenate([found.detections.boxes, found.weak.boxes])
     classes = np.concatenate([found.detections.classes, found.weak.classes])
     level: list[F64] = []

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import models
-from pipeline.change.look import mapped
+from pipeline.change.look import inverse, mapped
 from pipeline.change.permanent import find_permanent, sight, site_map, without_permanent
 from pipeline.imagery.scene import Scene
 from pipeline.run import codec
@@ -41,7 +41,7 @@ def permanent_in(scene: Scene, reference: Scene, align: Path, learned: Path) -> 
     rows, to_site = load_permanent(learned), _site_map(scene, reference, align)
     if to_site is None or not rows:
         return models.Detections.empty()
-    boxes = mapped(np.array([row["box"] for row in rows], np.float64), np.linalg.inv(np.vstack([to_site, [0, 0, 1]]))[:2])
+    boxes = mapped(np.array([row["box"] for row in rows], np.float64), inverse(to_site))
     return models.Detections.build(boxes, np.ones(len(rows)), np.array([models.CLASSES.index(row["class"]) for row in rows]))
 
 
