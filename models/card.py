@@ -22,7 +22,7 @@ class Card:
         name: name and version.
         weights: the safetensors file.
         sha256: its digest.
-        classes: class names in the order of the heatmaps; none where a network finds no objects (`models.occupancy`).
+        classes: class names in the order of the heatmaps; none where a network finds no objects (`find_helpers`).
         subtypes: number of subtype logits.
         gsd: accepted native GSD and working GSD.
         thresholds: shipped score threshold per class.
@@ -85,6 +85,16 @@ class Card:
 def find_tracks() -> Card:
     """The card of the network that tells occupied track (`models.occupancy`)."""
     return Card.read(WEIGHTS / "track-1.yaml")
+
+
+def find_presence() -> Card:
+    """The card of the network that tells what is missing in the other look (`models.presence`)."""
+    return Card.read(WEIGHTS / "presence-1.yaml")
+
+
+def find_helpers() -> tuple[Card, ...]:
+    """The cards of the networks that find no objects themselves."""
+    return find_tracks(), find_presence()
 
 
 def find(name_or_path: str | Path) -> tuple[Card, ...]:

@@ -224,7 +224,7 @@ def examine(*, as_json: bool) -> None:
     """Versions, CPU, runtimes, weights, disk."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from models.card import find, find_tracks
+    from models.card import find, find_helpers
     from models.runtime import best_runtime, cpu_flags
 
     facts: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
@@ -246,7 +246,7 @@ def examine(*, as_json: bool) -> None:
     facts["cpu"] = " ".join(f for f in wanted if f in cpu_flags()) or "no vector abilities found"
     facts["runtime"] = best_runtime()
     try:
-        for card in (*find("default"), find_tracks()):
+        for card in (*find("default"), *find_helpers()):
             card.verify()
             facts[f"weights {card.name}"] = card.sha256[:16]
     except ModelError as error:

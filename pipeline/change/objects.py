@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models import CLASSES
+from models import CLASSES, presence
 from pipeline.change import evidence, matching
 from pipeline.change.evidence import Structure
 from pipeline.change.look import Look
@@ -130,7 +130,7 @@ class _Match:
         # where a car left a string the network still expects one, and its weak box there counts: no proof that the car stayed
         lone = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
         chances = [self._chances(s, lone) for s in (0, 1)]
-        firm = [i[chances[s][i] < evidence.CHANGED] for s, i in enumerate(lone)]
+        firm = [i[chances[s][i] < self._limit()] for s, i in enumerate(lone)]
         pairs += self._stay(firm, gate)
         free = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
         both = [np.intersect1d(firm[s], free[s]) for s in (0, 1)]
@@ -192,7 +192,22 @@ class _Match:
         return free[[i for i, _ in pairs]]
 
     def _chances(self, side: int, lone: Sequence[NDArray[np.int64]]) -> F64:
-        """(N,) chance of each object to have come or gone, by what the other look shows in its place and has no partner for."""
+        """(N,) chance of each object to have come or gone: by pixels where a network that sees them may be asked, else by boxes."""
+        chances = self._by_boxes(side, lone)
+        if self._by_pixels() and self.structure is not None:
+            looks = [self._view(s, self.structure[s]) for s in (side, 1 - side)]
+            chances[lone[side]] = presence.chance_gone(looks[0], looks[1], self.boxes[side][lone[side]], self.gsd_m)
+        return chances
+
+    def _by_pixels(self) -> bool:
+        return self.structure is not None and CLASSES[self.cls] == "railcar" and self.gsd_m <= presence.COARSEST_M
+
+    def _limit(self) -> float:
+        """Chance from which a change is reported."""
+        return evidence.GONE if self._by_pixels() else evidence.CHANGED
+
+    def _by_boxes(self, side: int, lone: Sequence[NDArray[np.int64]]) -> F64:
+        """(N,) that chance by what the other look's boxes show in the place of each object and have no partner for."""
         own, other = self.boxes[side], 1 - side
         boxes = np.concatenate([self.boxes[other][lone[other]], self.hints[other][0]])
         strength = np.r_[self._strength(other)[lone[other]], self.hints[other][1]]
@@ -205,6 +220,10 @@ class _Match:
         else:
             answer, covered = matching.answers(own, boxes, strength), matching.covered(own, boxes)
         return evidence.chance_of_change(self._strength(side), answer, covered, missed, evidence.COMMON.get(CLASSES[self.cls], 0.0))
+
+    def _view(self, side: int, look: Structure) -> presence.View:
+        boxes = np.concatenate([self.boxes[side], self.hints[side][0]])
+        return presence.View(look.pixels, look.valid, self.drift * side, boxes, np.r_[self._strength(side), self.hints[side][1]])
 
     def _moves(self, free_b: NDArray[np.int64], free_a: NDArray[np.int64]) -> matching.Pairs:
         b, a, gate = self.boxes[0][free_b], self.boxes[1][free_a], MOVE_M[CLASSES[self.cls]] / self.gsd_m
@@ -256,17 +275,17 @@ class _Match:
         for i, occupied in zip(free.tolist(), taken, strict=True):
             if self._blank(side, i):
                 rows.append(self._single(Kind.UNCERTAIN, side, i, BLANK))
-            elif chances[i] >= evidence.CHANGED:
+            elif chances[i] >= self._limit() and not (self._by_pixels() and self._shown(side, i, evidence.SAME_LIGHT)):
                 rows.append(self._single(Kind.APPEARED if side else Kind.DEPARTED, side, i))
-            elif self._shown(side, i):
+            elif self._shown(side, i, evidence.STILL_THERE):
                 rows.append(self._single(Kind.PERSISTED, side, i, SHOWN))
             else:
                 rows.append(self._single(Kind.UNCERTAIN, side, i, TAKEN if occupied else MISSED))
         return rows
 
-    def _shown(self, side: int, i: int) -> bool:
+    def _shown(self, side: int, i: int, least: float) -> bool:
         at_place, beside = self._recurs(side, self.boxes[side][i], np.zeros(2))
-        return at_place >= evidence.STILL_THERE and at_place - beside >= evidence.OWN
+        return at_place >= least and at_place - beside >= evidence.OWN
 
     def _blank(self, side: int, i: int) -> bool:
         box = self.boxes[side][i].copy()

@@ -11,7 +11,7 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
-from models.card import find, find_tracks
+from models.card import find, find_presence, find_tracks
 from pipeline.config import DetectionSettings, Run
 from pipeline.errors import StoreError, YardwatchError
 from pipeline.imagery.catalog import build_catalog
@@ -182,7 +182,7 @@ class Job:
         self._make("judge", None, [self._task("judge", site.id, inputs, partial(stages.do_judge, estimate, activity))])
         if ("judge", site.id) not in self.folders:
             return None
-        pairs = self._compare(site, looks, executor)
+        pairs = self._compare(site, looks, reference, made, executor)
         drawn = self._draw(site, scenes, reference, made, executor)
         return SiteResult(site, looks, reference, align, learned, estimate, self.folders["judge", site.id], drawn, pairs)
 
@@ -206,18 +206,23 @@ class Job:
         return self._by_scene(site, scenes, "align", executor, tasks)
 
     def _compare(
-        self, site: Site, looks: Sequence[Sequence[Scene]], executor: Executor | None
+        self,
+        site: Site,
+        looks: Sequence[Sequence[Scene]],
+        reference: Scene,
+        made: Mapping[tuple[str, str], Path],
+        executor: Executor | None,
     ) -> tuple[tuple[Scene, Scene, Path], ...]:
         """(before, after, folder) of consecutive looks, each by the scene that shares most of the site with the other's."""
         best = (max(product(*two), key=partial(shared, site)) for two in pairwise(looks))
-        pairs = [(a, b, f"{a.id}__{b.id}") for a, b in best]
-        settings = self.run.change
+        pairs = [(a, b, f"{site.id}__{a.id}__{b.id}") for a, b in best]
+        settings, learned = self.run.change, self.folders["learn", site.id]
+        common = [settings.model_dump(), self.keys["learn", site.id], find_presence().sha256]
         tasks = []
         for a, b, name in pairs:
-            made = {(stage, s.id): self.folders[stage, s.id] for s in (a, b) for stage in ("observe", "detect")}
-            keys = [self.keys[stage, s.id] for s in (a, b) for stage in ("observe", "detect")]
-            inputs = [_facts(a), _facts(b), keys, settings.model_dump()]
-            tasks.append(self._task("compare", name, inputs, partial(stages.do_compare, (a, b), made, settings)))
+            inputs = [_facts(a), _facts(b), self._keys_of(site, a), self._keys_of(site, b), *common]
+            work = partial(stages.do_compare, (a, b), reference, made, learned, settings)
+            tasks.append(self._task("compare", name, inputs, work))
         self._make("compare", executor, tasks)
         return tuple((a, b, self.folders["compare", name]) for a, b, name in pairs if ("compare", name) in self.folders)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from models.card import find, find_tracks
+from models.card import find, find_helpers
 from pipeline.imagery.files import sha256
 from pipeline.imagery.scene import Scene
 from pipeline.review.about import VERSION
@@ -25,7 +25,7 @@ def manifest(job: Job) -> dict[str, Any]:
         "runtime": job.detection.runtime,
         "inputs": {"scenes": [_of_scene(s) for s in job.scenes], "sites": [_of_site(path, site) for path, site in sites]},
         "stages": {name: stage.version for name, stage in STAGES.items()},
-        "models": [{"name": card.name, "sha256": card.sha256} for card in (*find(job.run.model), find_tracks())],
+        "models": [{"name": card.name, "sha256": card.sha256} for card in (*find(job.run.model), *find_helpers())],
         "artefacts": sorted(job.artefacts, key=lambda a: (a["stage"], a["label"])),
         "failed": job.failed,
         "skipped": [{"name": n, "reason": r} for n, r in sorted(job.skipped)],

@@ -91,7 +91,13 @@ def _zone_changes(job: Job, result: SiteResult) -> list[ZoneChange]:
         sides = []
         for scene in pair[:2]:
             shapes = stages.outlines(site, site.zones_on(scene.time.date()), scene, result.reference, result.align[scene.id])
-            sides.append(Side(scene.id, codec.load_detections(job.folders["detect", scene.id]), shapes))
+            sides.append(
+                Side(
+                    scene.id,
+                    counted_in(scene, result.reference, job.folders["detect", scene.id], result.align[scene.id], result.learned),
+                    shapes,
+                )
+            )
         zones = site.zones_on(pair[1].time.date())
         rows += zone_changes(site.id, zones, codec.load_objects(pair[2]), sides[0], sides[1], estimates)
     return rows

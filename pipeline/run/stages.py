@@ -1,7 +1,7 @@
 """The stages as data, and the work of each: artefact folders in, one artefact folder out. Nothing here knows what came before."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -61,7 +61,7 @@ STAGES = {
         Stage("align", 5, "registering looks to the site's frame"),
         Stage("learn", 1, "learning what never moves"),
         Stage("estimate", 10, "counting by zone"),
-        Stage("compare", 10, "comparing consecutive looks"),
+        Stage("compare", 11, "comparing consecutive looks"),
         Stage("judge", 2, "testing against the baseline"),
         Stage("draw", 5, "drawing overlays"),
     )
@@ -207,12 +207,26 @@ def load_estimates(folder: Path) -> list[Estimate]:
     return [codec.estimate_from(r) for r in codec.read_json(folder / "estimates.json")]
 
 
-def do_compare(pair: tuple[Scene, Scene], made: Mapping[tuple[str, str], Path], settings: ChangeSettings, folder: Path) -> None:
-    """Two consecutive looks: alignment, fates, pictures."""
+def do_compare(
+    pair: tuple[Scene, Scene],
+    reference: Scene,
+    made: Mapping[tuple[str, str], Path],
+    learned: Path,
+    settings: ChangeSettings,
+    folder: Path,
+) -> None:
+    """Two consecutive looks: alignment, fates of what is not permanent, pictures."""
     first, second = pair
+    before, after = (
+        replace(
+            codec.load_found(made["detect", s.id]),
+            detections=counted_in(s, reference, made["detect", s.id], made["align", s.id], learned),
+        )
+        for s in pair
+    )
     change = compare(
         pair,
-        (codec.load_found(made["detect", first.id]), codec.load_found(made["detect", second.id])),
+        (before, after),
         (codec.load_observed(made["observe", first.id]), codec.load_observed(made["observe", second.id])),
         settings,
     )
