@@ -47,8 +47,8 @@ GONE = 0.4
 STILL_THERE = 0.7
 """Correlation of the gradients inside an outline from which the same body stands there: half of its structure is explained."""
 SAME_LIGHT = 0.85
-"""Likewise of a car that `models.presence` calls gone: it learned from looks under two suns, and where the light is the same the structure
-of a car that stands recurs whole (median 1.0 in two tones of one real yard)."""
+"""Likewise of a car that `models.presence` calls gone: it learned from looks under two suns, and where the light is the same the
+structure of a car that stands recurs whole (median 1.0 in two tones of one real yard)."""
 OWN = 0.15
 """By how much that correlation must exceed the one found a third of a length further along: rails and edges of roads correlate with
 a body's sides anywhere along them, and prove nothing."""
