@@ -91,6 +91,7 @@ def cut(own: View, other: View, bodies: F64, gsd_m: float) -> Iterator[U8]:
     views = own, other
     pictures = [_smoothed(view.pixels, gsd_m) for view in views]
     drawn = [_drawn(view) for view in views]
+    shown = [view.valid.astype(np.uint8) * 255 for view in views]
     for start in range(0, len(bodies), BATCH):
         some = bodies[start : start + BATCH]
         stack = np.empty((len(some), 9, ACROSS, ALONG), np.uint8)
@@ -99,8 +100,7 @@ def cut(own: View, other: View, bodies: F64, gsd_m: float) -> Iterator[U8]:
             for k in (0, 1):
                 window[3 * k : 3 * k + 3] = np.clip(strip(pictures[k], places[k], along, across) * 255, 0, 255).transpose(2, 0, 1)
                 window[6 + k] = strip(drawn[k], body, along, across)
-            seen = [strip(v.valid.astype(np.uint8) * 255, at, along, across) for v, at in zip(views, places, strict=True)]
-            window[8] = np.minimum(*seen)
+            window[8] = np.minimum(*(strip(seen, at, along, across) for seen, at in zip(shown, places, strict=True)))
         yield stack
 
 
