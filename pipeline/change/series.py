@@ -1,49 +1,76 @@
-"""What was built over a series of looks: a lasting step of the ground's tone or relief, with its date interval (METHOD 7).
+"""What was built over a series of looks: a lasting step of the ground's tone and relief, with its date interval (METHOD 7).
 
 Cars move daily, and two looks cannot tell a pit from a parked lorry; many looks can. Looks come as a `Stack`. Two measures of the
 ground are followed: its tone, which a season changes as much as a spade does, and its relief, the spread of tone within a few pixels:
 banks, edges and their shadows make it large under every sun, and grass stays smooth. Per pixel the
 cumulative sums of the looks that saw it (CUSUM; unseen ones have no weight) give, for every date, the difference of the means before
-and after over its standard error; the largest one dates the step. Ground whose steps stand out and fall between the same looks makes
-a patch, and the mean series of a patch is judged again, with far less noise: its step must last to the end, be a step rather than a
-trend or a season, and be stronger than what the same looks in a random order hold (`EXPECTED_FALSE` patches a series and measure): an
-order cannot matter where nothing was built. What both measures show of one place between the same looks may be weaker in either.
+and after over its standard error; the largest one dates the step. Ground whose steps stand out in one measure and fall between the
+same looks makes a patch, and the mean series of a patch are judged again in both measures, with far less noise: a step must last to
+the end and be a step rather than a trend or a season, and the patch must be stronger than what the same looks in a random order hold
+(`EXPECTED_FALSE` patches a series): an order cannot matter where nothing was built. A few looks come together by chance more easily
+than many, so steps with two or three looks on one side are held to chances of their own (`SPLITS`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
-import rasterio.features
 from numpy.typing import NDArray
 from scipy import stats
-from shapely.geometry import shape
+from shapely import Polygon
+from shapely.geometry import mapping
 
 from pipeline.change.stack import Stack
-from pipeline.change.steps import PIXEL, Built, candidates, clipped, steps
+from pipeline.change.steps import PIXEL, RELIEF_PX, Patch, candidates, clipped
 
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-EXPECTED_FALSE = 0.25
-"""Patches per series that chance may make in each of the two measures."""
+EXPECTED_FALSE = 0.3
+"""Patches per series that chance may make."""
+WAYS, SHARES = ("tone", "relief", "both"), (0.05, 0.2, 0.75)
+"""How a patch may stand out, and what part of the chance patches each may make: by its steps of tone and of relief, and by the root of
+their product. A season changes tone, shadows of what stands there change relief; what is built changes both."""
+SPLITS = ("2 before", "3 before", "2 after", "3 after", "more")
+"""Looks before or after a step where those are few: two looks of nineteen come together in one random order of eighty, and shadows that
+two looks alone show are common; ten of nineteen never come together. A place that two looks alone show smooth is rarer than one that
+they alone show rough."""
+TAIL = 0.1
+"""Share of the chance patches, the strongest, that tell how fast their number falls with strength; fewer than ten of them tell nothing.
+The settings here and in `steps` were chosen on 28 rendered depots (seeds 4 960 010 to 4 960 023 and 4 961 010 to 4 961 023)."""
 MAYBE = 0.6
-"""Patches of this share of the threshold may be built: their ground says nothing about chance, since a step of two looks in nineteen
-comes out whole in one random order of eighty."""
-BOTH = 0.7
-"""Of the threshold: what shows this strongly in tone and in relief was built. Set on 13 rendered depots (seeds 4 960 000 to 4 962 004):
-eight pits of 19 that either measure missed show so, and one thing that is no pit."""
-FEW_LOOKS, CERTAIN = 3, 2.0
-"""A step with no more looks than the first on one side is believed only where the other measure may have it as well, or from so many
-thresholds. On the same depots the second finds three more pits and nothing false."""
-RELIEF_PX = 5
-"""Side of the window whose spread is the relief: the smallest structure that is asked for is six pixels wide (`stack.CELLS`)."""
+"""Patches of this share of the threshold may be built: their ground says nothing about chance."""
+CALM = 6.5
+"""What chance reaches at most where it is calm: the first guess, so that it leaves out too much ground rather than too little."""
 ROUGH, FINE = 16, 64
-"""Random orders behind a threshold: while the ground of chance is being found, and in the end. A quarter of a patch a series is
-rare: on a rendered depot 16 orders held the threshold to 13 %, 64 hold it to 5 %."""
+"""Random orders behind a threshold: while the ground of chance is being found, and in the end."""
 NEAR_M = 7.0
 """Shadow of a bank of 2.5 m under a sun of 20 degrees: ground that a new structure shades at times."""
+AROUND = 0.4
+"""A patch with more than this share of it on such ground is shade, spoil or a piece of the structure."""
+SAME = 0.5
+"""Intersection over union of two outlines of one structure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Something that was not there and then stayed.
+
+    Attributes:
+        geometry: GeoJSON polygon in pixels of the stack's grid.
+        area_m2: its area.
+        last_without: index of the last look that saw the place without it.
+        first_with: index of the first look that saw it.
+        strength: its steps of tone and relief, as a multiple of what chance reaches.
+    """
+
+    geometry: dict[str, Any]
+    area_m2: float
+    last_without: int
+    first_with: int
+    strength: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,68 +81,57 @@ class Growth:
         built: every new structure, by date, then place.
         low, high: 90 % interval of their number: chance patches taken away, ground that too few looks saw added.
         observed: share of the ground that enough looks saw.
-        thresholds: step over its standard error from which a patch counts, in tone and in relief.
-        strength: (H, W) float32 step of tone over its standard error, -1 where too few looks saw it.
+        thresholds: (S, 3) what chance reaches for each of `SPLITS` in each of `WAYS`.
+        strength: (H, W) float32 step over its standard error, -1 where too few looks saw it.
     """
 
     built: tuple[Built, ...]
     low: int
     high: int
     observed: float
-    thresholds: tuple[float, float]
+    thresholds: F64
     strength: F32
 
 
-@dataclass
-class _Measure:
-    """One measure of the ground over the looks: its values, the candidates in them, and what chance reaches."""
+@dataclass(frozen=True, slots=True)
+class _Chance:
+    """What chance reaches: (S, 3) for each of `SPLITS` in each of `WAYS`."""
 
-    stack: Stack
-    values: F32
-    strength: F32
-    candidates: list[Built]
-    threshold: float = np.inf
+    reach: F64
 
     @classmethod
-    def of(cls, stack: Stack, least: float) -> "_Measure":
-        values = clipped(stack.values, stack.valid)
-        strength, step = steps(values, stack.valid)
-        return cls(stack, values, strength, candidates(values, stack, strength, step, least))
+    def of(cls, chance: list[Patch], allowed: float) -> "_Chance":
+        """From the patches of random orders, of which `allowed` may pass."""
+        split = np.array([_split(p) for p in chance])
+        ways = np.array([_ways(p) for p in chance], np.float64).reshape(-1, len(WAYS))
+        each = [allowed * share / len(SPLITS) for share in SHARES]
+        return cls(np.array([[_reach(*of) for of in zip(ways[split == s].T, each, strict=True)] for s in range(len(SPLITS))]))
 
-    def ground(self, near: float) -> Mask:
-        """(H, W) ground of what may be built, and `near` pixels around it."""
-        shapes = [b.geometry for b in self.candidates if b.strength >= MAYBE * self.threshold]
-        if not shapes:
-            return np.zeros(self.strength.shape, np.bool_)
-        drawn = rasterio.features.rasterize(shapes, out_shape=self.strength.shape, all_touched=True, dtype="uint8")
-        return np.asarray(cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(near) + 1,) * 2)) > 0)
-
-    def ask_chance(self, valid: Mask, least: float, orders: int, seed: int) -> None:
-        """Set the threshold to what chance reaches on some ground."""
-        self.threshold = _threshold(self.stack, self.values * valid, valid, least, orders, seed)
-
-    def answers(self, b: Built) -> float:
-        """The strongest candidate of this measure at one of the other, between the same looks, as a multiple of the threshold."""
-        place = shape(b.geometry)
-        there = (c.strength for c in self.candidates if _together(b, c) and shape(c.geometry).intersects(place))
-        return max(there, default=0.0) / self.threshold
-
-    def built(self, other: "_Measure") -> list[Built]:
-        """Candidates beyond chance, strength as a multiple of it; those that few looks carry must be seen by the other measure too."""
-        looks, found = len(self.values), []
-        for b in self.candidates:
-            own = b.strength / self.threshold
-            if own < BOTH:
-                continue
-            answer, few = other.answers(b), min(b.last_without + 1, looks - b.first_with) <= FEW_LOOKS
-            if min(own, answer) >= BOTH or own >= CERTAIN or (own >= 1 and not (few and answer < MAYBE)):
-                found.append(replace(b, strength=round(own, 2)))
-        return found
+    def excess(self, patch: Patch) -> float:
+        """Strength of a patch as a multiple of what chance reaches."""
+        return float((_ways(patch) / self.reach[_split(patch)]).max())
 
 
-def _together(a: Built, b: Built) -> bool:
-    """Whether their date intervals overlap."""
-    return max(a.last_without, b.last_without) < min(a.first_with, b.first_with)
+def _split(patch: Patch) -> int:
+    """Which of `SPLITS` a step is."""
+    before, after = patch.sides
+    if min(before, after) > 3:
+        return 4
+    return before - 2 if before <= after else after
+
+
+def _ways(patch: Patch) -> F64:
+    tone, relief = patch.strengths
+    return np.array([tone, relief, (tone * relief) ** 0.5])
+
+
+def _reach(values: F64, allowed: float) -> float:
+    """What `allowed` values of as many are expected to exceed: the tail of the largest tenth falls off exponentially."""
+    if len(values) * TAIL < 10:
+        return float(max(PIXEL, values.max(initial=0.0)))
+    start = float(np.quantile(values, 1 - TAIL))
+    tail = values[values > start] - start
+    return max(PIXEL, start + float(tail.mean()) * float(np.log(max(len(tail) / allowed, 1.0))))
 
 
 def find_built(stack: Stack, min_area_m2: float, seed: int = 0) -> Growth:
@@ -127,20 +143,63 @@ def find_built(stack: Stack, min_area_m2: float, seed: int = 0) -> Growth:
         seed: of the random orders behind the threshold.
     """
     least, near = max(1.0, min_area_m2 / stack.gsd_m**2), NEAR_M / stack.gsd_m
-    tone, relief = (_Measure.of(seen, least) for seen in (stack, replace(stack, values=_relief(stack))))
+    values = np.stack([clipped(measure, stack.valid) for measure in (stack.values, _relief(stack))])
+    strength, found = candidates(values, stack, least)
+    chance = _Chance(np.full((len(SPLITS), len(WAYS)), CALM))
     for orders in (ROUGH, ROUGH, FINE):
         # what was built, and its shadows under every sun, inflate the null: leave that ground out and ask again
-        elsewhere = stack.valid & ~(tone.ground(near) | relief.ground(near))
-        for measure in (tone, relief):
-            measure.ask_chance(elsewhere, least, orders, seed)
-    enough = tone.strength >= 0
-    found = _distinct(tone.built(relief), relief.built(tone), near)
-    found.sort(key=lambda b: (b.first_with, b.last_without, shape(b.geometry).bounds))
-    observed = float(enough.mean())
-    low = max(0, len(found) - int(stats.poisson.ppf(0.95, 2 * EXPECTED_FALSE)))
-    unseen = len(found) * (1 - observed) / max(observed, 0.05)  # as densely built as the ground that was seen
-    high = len(found) + (int(stats.poisson.ppf(0.95, unseen)) if unseen > 0 else 0)
-    return Growth(tuple(found), min(low, len(found)), high, observed, (tone.threshold, relief.threshold), tone.strength)
+        elsewhere = stack.valid & ~_around([p for p in found if chance.excess(p) >= MAYBE], strength.shape, near)
+        mixed = _mixed(replace(stack, valid=elsewhere), values * elsewhere, least, orders, seed)
+        # where a part of the ground is left out, it is taken to hold as many chance patches as the rest
+        share = elsewhere.any(axis=0).sum() / max(int(stack.valid.any(axis=0).sum()), 1)
+        chance = _Chance.of(mixed, EXPECTED_FALSE * orders * float(share))
+    built = _distinct([(p, chance.excess(p)) for p in found if chance.excess(p) >= 1], stack.gsd_m)
+    observed = float((strength >= 0).mean())
+    low = max(0, len(built) - int(stats.poisson.ppf(0.95, EXPECTED_FALSE)))
+    unseen = len(built) * (1 - observed) / max(observed, 0.05)  # as densely built as the ground that was seen
+    high = len(built) + (int(stats.poisson.ppf(0.95, unseen)) if unseen > 0 else 0)
+    return Growth(tuple(built), low, high, observed, chance.reach, strength)
+
+
+def _mixed(stack: Stack, values: F32, least: float, orders: int, seed: int) -> list[Patch]:
+    """The patches of the looks in random orders."""
+    rng = np.random.default_rng(seed)
+    chance: list[Patch] = []
+    for _ in range(orders):
+        order = rng.permutation(len(stack.valid))
+        chance += candidates(values[:, order], replace(stack, valid=stack.valid[order]), least)[1]
+    return chance
+
+
+def _around(patches: list[Patch], shape: tuple[int, ...], near: float) -> Mask:
+    """(H, W) ground of some patches and `near` pixels around it."""
+    drawn = np.zeros(shape, np.uint8)
+    for patch in patches:
+        drawn[patch.at.y0 : patch.at.y1, patch.at.x0 : patch.at.x1] |= patch.mask
+    return np.asarray(cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(near) + 1,) * 2)) > 0)
+
+
+def _distinct(found: list[tuple[Patch, float]], gsd_m: float) -> list[Built]:
+    """Structures by date, then place: the largest and strongest patches, without those that lie around others."""
+    kept: list[tuple[Patch, float, Polygon]] = []
+    around: list[Polygon] = []
+    outlined = [(patch, excess, patch.outline()) for patch, excess in found]
+    sharp = [outline for patch, _, outline in outlined if patch.grown == 0]
+    for patch, excess, outline in sorted(outlined, key=lambda o: -o[1] * o[2].area):
+        if not any(outline.intersection(ground).area > AROUND * outline.area for ground in around):
+            kept.append((patch, excess, _sharper(outline, sharp) if patch.grown else outline))
+            around.append(outline.buffer(NEAR_M / gsd_m))
+    kept.sort(key=lambda k: (k[0].first_with, k[0].last_without, k[2].bounds))
+    return [
+        Built(dict(mapping(o)), round(o.area * gsd_m**2, 1), p.last_without, p.first_with, round(excess, 2)) for p, excess, o in kept
+    ]
+
+
+def _sharper(outline: Polygon, sharp: list[Polygon]) -> Polygon:
+    """The sharp outline of the same ground, where there is one."""
+    there = [(o.intersection(outline).area / o.union(outline).area, o) for o in sharp if o.intersects(outline)]
+    overlap, best = max(there, key=lambda t: t[0], default=(0.0, outline))
+    return best if overlap > SAME else outline
 
 
 def _relief(stack: Stack) -> F32:
@@ -155,37 +214,3 @@ def _relief(stack: Stack) -> F32:
         spread = np.log(np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0)) + 0.1)
         out[k] = (spread - np.median(spread[valid])) * cover if valid.any() else 0
     return out
-
-
-def _distinct(tone: Sequence[Built], relief: Sequence[Built], near: float) -> list[Built]:
-    """What tone shows, what relief alone shows; without patches most of which lie `near` pixels around stronger ones of their date.
-
-    Those are shade and spoil of their neighbour. Outlines of tone are the sharper ones.
-    """
-    outlines = [shape(b.geometry) for b in tone]
-    both = [*tone, *(b for b in relief if not any(shape(b.geometry).intersects(o) for o in outlines))]
-    places = {id(b): shape(b.geometry) for b in both}
-
-    def shades(b: Built, other: Built) -> bool:
-        near_it = places[id(b)].intersection(places[id(other)].buffer(near)).area
-        return _together(b, other) and other.strength > b.strength and near_it > 0.5 * places[id(b)].area
-
-    return [b for b in both if not any(shades(b, other) for other in both if other is not b)]
-
-
-def _threshold(stack: Stack, values: F32, valid: Mask, least: float, orders: int, seed: int) -> float:
-    """The strength that patches of the looks in random orders exceed `EXPECTED_FALSE` times a series on average.
-
-    Where a part of the ground is left out, it is taken to hold as many chance patches as the rest.
-    """
-    rng = np.random.default_rng(seed)
-    chance: list[float] = []
-    for _ in range(orders):
-        order = rng.permutation(len(values))
-        mixed = replace(stack, values=values[order], valid=valid[order])
-        strength, step = steps(mixed.values, mixed.valid)
-        chance += [b.strength for b in candidates(mixed.values, mixed, strength, step, least)]
-    share = valid.any(axis=0).sum() / max(int(stack.valid.any(axis=0).sum()), 1)
-    allowed = int(EXPECTED_FALSE * orders * share)
-    ranked = sorted(chance, reverse=True)
-    return max(PIXEL, ranked[allowed] if len(ranked) > allowed else 0.0)

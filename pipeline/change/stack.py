@@ -33,6 +33,8 @@ TONE_M = 25.0
 """Neighbourhood whose mean is taken out, metres: larger than what is built, smaller than a field."""
 NEIGHBOURS = 2
 """Looks just before one that it may be registered to instead of the reference."""
+CLEAR = 0.9
+"""Of what the clearest look shows: enough for the picture, where the date counts."""
 SURE = 0.3
 """Reliability of a fit from which a look that it leaves where it is lies right."""
 
@@ -48,8 +50,8 @@ class Stack:
         names: T scene ids.
         grid: common grid.
         gsd_m: metres per pixel.
-        first: the clearest of the earliest looks, for the picture.
-        last: the clearest of the latest looks.
+        first: the earliest look that is about as clear as any early one, for the picture.
+        last: the latest look that is about as clear as any late one.
         skipped: scene id and reason of looks that were not used.
     """
 
@@ -101,12 +103,13 @@ def stack_looks(scenes: Sequence[Scene], observed: Sequence[Observed], settings:
             "; ".join(f"{n}: {r}" for n, r in skipped) or "Give more looks of the place.",
         )
 
-    def clearest(part: range) -> Tile:
-        index, found = used[max(part, key=lambda i: float(valid[i].mean()))]
+    def clear_look(part: Sequence[int]) -> Tile:
+        shown = [float(valid[i].mean()) for i in part]
+        index, found = used[next(i for i, share in zip(part, shown, strict=True) if share >= CLEAR * max(shown))]
         return _aligned(_read(scenes[index], reference, observed[index], grid), found)
 
     n = len(used)
-    first, last = clearest(range(n // 3)), clearest(range(2 * n // 3, n))
+    first, last = clear_look(range(n // 3)), clear_look(range(2 * n // 3, n)[::-1])
     times, names = tuple(scenes[i].time for i, _ in used), tuple(scenes[i].id for i, _ in used)
     return Stack(np.stack(values), np.stack(valid), times, names, grid, gsd_m, first, last, tuple(skipped))
 

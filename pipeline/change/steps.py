@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import Polygon
 from shapely.affinity import translate
-from shapely.geometry import mapping, shape
+from shapely.geometry import shape
 
 from pipeline.change.stack import MIN_LOOKS, Stack
 from pipeline.grid import Window
@@ -29,6 +29,15 @@ PIXEL = 2.75
 """Strength from which a pixel may belong to a patch; what a patch is worth is judged on its mean series."""
 NECK_PX = 2
 """Radius of what is cut: ground thinner than five pixels, less than the smallest structure has (`stack.CELLS`), is a neck of two."""
+LEVEL = 0.35
+"""Of the strength that a tenth of a patch exceeds: weaker ground lies around a structure, or between two."""
+RISING = (False, True)
+"""Of tone and relief, whether only a rise counts: ground turns lighter or darker where something is built, but rougher. What is paved
+turns smoother, and is left to tone: shadows that two looks lack are rarer by far than shadows that two looks have."""
+RELIEF_PX = 5
+"""Side of the window whose spread is the relief: the smallest structure that is asked for is six pixels wide (`stack.CELLS`)."""
+GROWN = (0, RELIEF_PX // 2)
+"""Pixels by which tone and relief show a structure larger than it is."""
 SLIVER = 0.2
 """Of a patch: a smaller part is a piece of its rim."""
 LASTING = 0.5
@@ -36,22 +45,32 @@ LASTING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """Something that was not there and then stayed.
+class Patch:
+    """Ground with a step that may have been built.
 
     Attributes:
-        geometry: GeoJSON polygon in pixels of the stack's grid.
-        area_m2: its area.
+        at: its window in the stack's grid.
+        mask: (h, w) bool, what would stand there.
+        grown: pixels by which the measure that drew it shows it larger; they are off already, but a sharp one outlines better.
         last_without: index of the last look that saw the place without it.
         first_with: index of the first look that saw it.
-        strength: its step over the step's standard error; of `series.Growth`, as a multiple of what chance reaches.
+        sides: looks before the step and after it.
+        strengths: of each measure its step over the step's standard error, 0 where it has none that lasts.
     """
 
-    geometry: dict[str, Any]
-    area_m2: float
+    at: Window
+    mask: Mask
+    grown: int
     last_without: int
     first_with: int
-    strength: float
+    sides: tuple[int, int]
+    strengths: tuple[float, ...]
+
+    def outline(self) -> Polygon:
+        """Outline of the largest part in pixels of the grid, corners of pixels smoothed away."""
+        pieces: list[Any] = [shape(g) for g, _ in rasterio.features.shapes(self.mask.view(np.uint8), mask=self.mask, connectivity=8)]
+        largest = max(pieces, key=lambda p: p.area)
+        return translate(Polygon(largest.exterior.coords).simplify(0.7), self.at.x0, self.at.y0)
 
 
 def clipped(values: F32, valid: Mask) -> F32:
@@ -73,16 +92,16 @@ def _median(values: F32) -> F32:
     return np.asarray((pick[0] + pick[1]) / 2, np.float32)
 
 
-def steps(values: F32, valid: Mask) -> tuple[F32, NDArray[np.int64]]:
-    """Per pixel the strongest step: its size over its standard error (-1 where too few looks), and the first look after it."""
+def steps(values: F32, valid: Mask, rising: bool = False) -> tuple[F32, NDArray[np.int64]]:
+    """Per pixel the strongest step, or rise: its size over its standard error (-1 where too few looks), and the first look after it."""
     n, s = np.cumsum(valid, axis=0, dtype=np.float32), np.cumsum(values, axis=0, dtype=np.float32)
     total = (values**2).sum(axis=0) - s[-1] ** 2 / np.maximum(n[-1], 1)
     best, step = np.zeros(values.shape[1:], np.float32), np.zeros(values.shape[1:], np.int64)
     for k in range(1, len(values)):
         before, after = n[k - 1], n[-1] - n[k - 1]
         able = (before >= SIDE_LOOKS) & (after >= SIDE_LOOKS) & valid[k]
-        means = s[k - 1] / np.maximum(before, 1), (s[-1] - s[k - 1]) / np.maximum(after, 1)
-        between = np.where(able, before * after / np.maximum(n[-1], 1) * (means[1] - means[0]) ** 2, 0)
+        gap = (s[-1] - s[k - 1]) / np.maximum(after, 1) - s[k - 1] / np.maximum(before, 1)
+        between = np.where(able & ((gap > 0) | (not rising)), before * after / np.maximum(n[-1], 1) * gap**2, 0)
         better = between > best
         best, step = np.where(better, between, best), np.where(better, k, step)
     enough = n[-1] >= MIN_LOOKS
@@ -93,10 +112,32 @@ def steps(values: F32, valid: Mask) -> tuple[F32, NDArray[np.int64]]:
     return np.where(enough, strength, -1).astype(np.float32), step
 
 
-def candidates(values: F32, stack: Stack, strength: F32, step: NDArray[np.int64], least: float) -> list[Built]:
-    """Patches with a lasting step, however weak."""
-    found = (_date(at, patch, values, stack, step) for at, patch in _patches(strength > PIXEL, step, stack.valid, least))
-    return [b for b in found if b is not None]
+def candidates(values: F32, stack: Stack, least: float) -> tuple[F32, list[Patch]]:
+    """What may have been built.
+
+    Args:
+        values: (2, T, H, W) tone and relief of the ground.
+        stack: the looks.
+        least: pixels that a patch has at least.
+
+    Returns:
+        (H, W) strength of the step in tone; patches of every measure whose mean series have a lasting step, however weak.
+    """
+    found: list[Patch] = []
+    maps = [steps(measure, stack.valid, rising) for measure, rising in zip(values, RISING, strict=True)]
+    for (strength, step), grown in zip(maps, GROWN, strict=True):
+        for at, mask in _patches(strength, step, stack.valid, least):
+            if _footprint(mask, grown).sum() < least:
+                continue
+            patch = _dated(at, mask, grown, values, stack, step)
+            found += [patch] if patch else []
+    return maps[0][0], found
+
+
+def _footprint(mask: Mask, grown: int) -> Mask:
+    """What stands where a measure that shows it `grown` pixels larger stepped: holes filled, the margin off."""
+    solid = ndimage.binary_fill_holes(_whole(mask)).astype(np.uint8)
+    return np.asarray(cv2.erode(solid, np.ones((2 * grown + 1,) * 2, np.uint8)) > 0)
 
 
 def _whole(mask: Mask) -> NDArray[np.uint8]:
@@ -104,8 +145,9 @@ def _whole(mask: Mask) -> NDArray[np.uint8]:
     return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
 
 
-def _patches(mask: Mask, step: NDArray[np.int64], valid: Mask, least: float) -> Iterator[tuple[Window, Mask]]:
+def _patches(strength: F32, step: NDArray[np.int64], valid: Mask, least: float) -> Iterator[tuple[Window, Mask]]:
     """Connected ground that changed between the same looks, each with its window; neighbours of two dates are two patches."""
+    mask = strength > PIXEL
     count, labels, sizes, _ = cv2.connectedComponentsWithStats(_whole(mask), connectivity=8)
     before = _last_seen(step, valid)
     for label in range(1, count):
@@ -120,35 +162,33 @@ def _patches(mask: Mask, step: NDArray[np.int64], valid: Mask, least: float) -> 
             earlier = int(np.bincount(last[rest & (first == date)]).argmax())
             same = rest & (np.maximum(last, earlier) < np.minimum(first, date))  # their date intervals overlap
             rim = cv2.dilate(taken, np.ones((7, 7), np.uint8)) > 0
-            for piece in _pieces(same, least):
+            for piece in _pieces(same, strength[at], least):
                 if rim[piece].mean() < 0.5:  # else the rim of a patch, which noise dated otherwise
                     taken[piece] = 1
                     yield Window(x, y, x + w, y + h), piece
             rest &= ~same
 
 
-def _pieces(mask: Mask, least: float) -> list[Mask]:
+def _pieces(mask: Mask, strength: F32, least: float) -> list[Mask]:
     count, labels, sizes, _ = cv2.connectedComponentsWithStats(_whole(mask), connectivity=8)
-    return [part for i in range(1, count) if sizes[i, cv2.CC_STAT_AREA] >= least for part in _at_necks(labels == i, least)]
+    return [part for i in range(1, count) if sizes[i, cv2.CC_STAT_AREA] >= least for part in _at_necks(labels == i, strength, least)]
 
 
-def _at_necks(patch: Mask, least: float) -> list[Mask]:
-    """The parts of a patch that only necks join: pits side by side, dug between the same looks, touch by their banks.
-
-    Set on the depots of `series.BOTH`: of 390 pits 381 are found for 379 without, and one false structure less.
-    """
+def _at_necks(patch: Mask, strength: F32, least: float) -> list[Mask]:
+    """The strong ground of a patch, in parts that only necks join: pits dug side by side between the same looks touch by banks."""
+    strong = patch & (strength >= LEVEL * np.quantile(strength[patch], 0.9))
     reach = NECK_PX + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * NECK_PX + 1,) * 2)
-    solid = np.pad(ndimage.binary_fill_holes(patch).astype(np.uint8), reach)
+    solid = np.pad(ndimage.binary_fill_holes(strong).astype(np.uint8), reach)
     count, cores = cv2.connectedComponents(cv2.erode(solid, disc))
     if count < 3:
-        return [patch]
+        return [strong]
     cores = cores[reach:-reach, reach:-reach]
     rows, columns = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
     nearest = cores[rows, columns]
-    parts = [patch & (nearest == k) for k in range(1, count)]
-    whole = [part for part in parts if part.sum() >= max(least, SLIVER * patch.sum())]
-    return whole if len(whole) > 1 else [patch]
+    parts = [strong & (nearest == k) for k in range(1, count)]
+    whole = [part for part in parts if part.sum() >= max(least, SLIVER * strong.sum())]
+    return whole if len(whole) > 1 else [strong]
 
 
 def _last_seen(step: NDArray[np.int64], valid: Mask) -> NDArray[np.int64]:
@@ -159,35 +199,42 @@ def _last_seen(step: NDArray[np.int64], valid: Mask) -> NDArray[np.int64]:
     return out
 
 
-def _date(at: Window, patch: Mask, values: F32, stack: Stack, step: NDArray[np.int64]) -> Built | None:
-    """Date a patch by its mean series; None where it does not last, or is a trend or a season rather than a step."""
+def _dated(at: Window, mask: Mask, grown: int, values: F32, stack: Stack, step: NDArray[np.int64]) -> Patch | None:
+    """Date a patch by its mean series; None where no measure of it lasts, or each is a trend or a season rather than a step."""
     part = np.s_[:, at.y0 : at.y1, at.x0 : at.x1]
-    inside, seen, step = values[part][:, patch], stack.valid[part][:, patch], step[part[1:]]
-    half = seen.mean(axis=1) >= 0.5
-    k0 = int(np.median(step[patch]))
-    n1, n2 = seen[:k0].sum(axis=0), seen[k0:].sum(axis=0)
-    sign = np.sign(inside[k0:].sum(axis=0) / np.maximum(n2, 1) - inside[:k0].sum(axis=0) / np.maximum(n1, 1))
-    series = (inside * sign).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
-    looks = np.flatnonzero(half)
-    y = series[looks].astype(np.float64)
-    if len(y) < MIN_LOOKS:
+    seen, k0 = stack.valid[part][:, mask], int(np.median(step[part[1:]][mask]))
+    looks = np.flatnonzero(seen.mean(axis=1) >= 0.5)
+    if len(looks) < MIN_LOOKS:
         return None
-    cuts = range(SIDE_LOOKS, len(y) - SIDE_LOOKS + 1)
-    # dated by absolute deviations: one poor look must not draw the step to itself
-    k = min(cuts, key=lambda c: float(np.abs(y[:c] - np.median(y[:c])).sum() + np.abs(y[c:] - np.median(y[c:])).sum()))
+    series = [_series(each[part][:, mask], seen, None if rising else k0)[looks] for each, rising in zip(values, RISING, strict=True)]
+    cuts = np.arange(SIDE_LOOKS, len(looks) - SIDE_LOOKS + 1)
+    # dated by absolute deviations, lest one poor look draw the step to itself; by their logarithms, since no spread is known beforehand
+    k = int(cuts[np.argmin(sum(np.log([_deviation(y[:c]) + _deviation(y[c:]) + 1e-6 for c in cuts]) for y in series))])
+    strengths = tuple(_strength(y, k, _smooth_rest(y, looks, stack.times)) for y in series)
+    if max(strengths) == 0:
+        return None
+    return Patch(at, _footprint(mask, grown), grown, int(looks[k - 1]), int(looks[k]), (k, len(looks) - k), strengths)
+
+
+def _series(inside: F32, seen: Mask, k0: int | None) -> F64:
+    """(T,) mean of the pixels (T, N) of a patch, those that fell at look `k0`, if there is one, turned to rise."""
+    if k0 is None:
+        return np.asarray(inside.sum(axis=1) / np.maximum(seen.sum(axis=1), 1), np.float64)
+    before, after = (inside[s].sum(axis=0) / np.maximum(seen[s].sum(axis=0), 1) for s in (np.s_[:k0], np.s_[k0:]))
+    return np.asarray((inside * np.sign(after - before)).sum(axis=1) / np.maximum(seen.sum(axis=1), 1), np.float64)
+
+
+def _deviation(y: F64) -> float:
+    return float(np.abs(y - np.sort(y)[len(y) // 2]).sum())
+
+
+def _strength(y: F64, k: int, smooth_rest: float) -> float:
+    """Step of a series before its look `k` over the step's standard error; 0 where it does not last or something smooth fits better."""
     left = float(((y[:k] - y[:k].mean()) ** 2).sum() + ((y[k:] - y[k:].mean()) ** 2).sum())
-    size = y[k:].mean() - y[:k].mean()
-    if size <= 0 or y[-SIDE_LOOKS:].mean() - y[:k].mean() < LASTING * size or left > _smooth_rest(y, looks, stack.times):
-        return None
-    error = np.sqrt(max(left / (len(y) - 2), 1e-6) * (1 / k + 1 / (len(y) - k)))
-    geometry = translate(_outline(patch), at.x0, at.y0)
-    return Built(
-        dict(mapping(geometry)),
-        round(geometry.area * stack.gsd_m**2, 1),
-        int(looks[k - 1]),
-        int(looks[k]),
-        round(float(size / error), 1),
-    )
+    size = float(y[k:].mean() - y[:k].mean())
+    if size <= 0 or y[-SIDE_LOOKS:].mean() - y[:k].mean() < LASTING * size or left > smooth_rest:
+        return 0.0
+    return size / float(np.sqrt(max(left / (len(y) - 2), 1e-6) * (1 / k + 1 / (len(y) - k))))
 
 
 def _smooth_rest(y: F64, looks: NDArray[np.int64], times: Sequence[datetime]) -> float:
@@ -199,11 +246,3 @@ def _smooth_rest(y: F64, looks: NDArray[np.int64], times: Sequence[datetime]) ->
         turn = 2 * np.pi * days / 365.25
         models.append(np.stack([ones, np.cos(turn), np.sin(turn)], axis=1))
     return min(float(((y - m @ np.linalg.lstsq(m, y, rcond=None)[0]) ** 2).sum()) for m in models)
-
-
-def _outline(patch: Mask) -> Any:
-    """Polygon of a patch with its holes filled, corners of pixels smoothed away."""
-    whole = _whole(patch)
-    pieces: list[Any] = [shape(g) for g, _ in rasterio.features.shapes(whole, mask=whole > 0, connectivity=8)]
-    largest = max(pieces, key=lambda p: p.area)
-    return Polygon(largest.exterior.coords).simplify(0.7)

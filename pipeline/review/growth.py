@@ -8,9 +8,8 @@ from PIL import Image, ImageDraw
 from shapely.affinity import affine_transform
 from shapely.geometry import mapping, shape
 
-from pipeline.change.series import Growth
+from pipeline.change.series import SPLITS, WAYS, Built, Growth
 from pipeline.change.stack import Stack
-from pipeline.change.steps import Built
 from pipeline.imagery.scene import Scene
 from pipeline.review.export import lonlat
 from pipeline.review.overlay import MIN_SIDE, PANEL, Caption, credit_line, font, framed, stretch
@@ -101,7 +100,9 @@ def growth_summary(stack: Stack, growth: Growth) -> dict[str, Any]:
         "low": growth.low,
         "high": growth.high,
         "observed_share": round(growth.observed, 3),
-        "thresholds": {name: round(value, 2) for name, value in zip(("tone", "relief"), growth.thresholds, strict=True)},
+        "thresholds": {
+            s: dict(zip(WAYS, row, strict=True)) for s, row in zip(SPLITS, growth.thresholds.round(2).tolist(), strict=True)
+        },
         "looks": list(stack.names),
         "skipped": [{"scene": n, "reason": r} for n, r in stack.skipped],
         "structures": [_facts(stack, b) for b in growth.built],
