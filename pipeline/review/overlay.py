@@ -1,6 +1,6 @@
 """Pictures for a person: boxes by class, zones, what was not observed, scale, north, date, sensor, credit. Pillow only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -13,7 +13,6 @@ from shapely.geometry.base import BaseGeometry
 from models import CLASSES, Detections
 from models import boxes as ob
 from pipeline.change.look import Look
-from pipeline.change.permanent import without_permanent
 from pipeline.change.records import Kind, ObjectChanges
 from pipeline.imagery.observed import Observed, Unseen
 from pipeline.imagery.scene import Scene, Tile
@@ -68,7 +67,7 @@ def draw_overlay(
     detections: Detections,
     zones: Sequence[tuple[str, BaseGeometry]],
     observed: Observed | None,
-    permanent: Detections | None = None,
+    uncounted: Mapping[str, Detections] | None = None,
 ) -> Image.Image:
     """One look with everything that was found on it.
 
@@ -76,10 +75,10 @@ def draw_overlay(
         tile: pixels of the whole scene, decimated.
         scale: scene pixels per tile pixel.
         scene: what is known of the image.
-        detections: boxes in scene pixels.
+        detections: boxes that are counted, in scene pixels.
         zones: (label, outline in scene pixels).
         observed: observation state, hatched where the ground was not seen.
-        permanent: what stands there in every look; drawn grey, and not counted.
+        uncounted: why some boxes are not counted, and those; drawn grey.
     """
     zoom = max(1.0, MIN_SIDE / max(tile.valid.shape))
     picture = Image.fromarray(stretch([tile])[0])
@@ -91,16 +90,15 @@ def draw_overlay(
     draw = ImageDraw.Draw(picture)
     for label, outline in zones:
         _outline(draw, outline, k, label)
-    fixed = permanent or Detections.empty()
-    detections = without_permanent(detections, fixed)
-    for corners in ob.corners(fixed.boxes) * k:
+    others = {why: some for why, some in (uncounted or {}).items() if len(some)}
+    for corners in (c for some in others.values() for c in ob.corners(some.boxes) * k):
         _box(draw, corners, FAINT)
     for corners, cls in zip(ob.corners(detections.boxes) * k, detections.classes, strict=True):
         _box(draw, corners, CLASS_COLOURS[CLASSES[cls]])
     counted = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in detections.counts().items())
     legend = [(CLASS_COLOURS[name], f"{name} {n}") for name, n in detections.counts().items()]
     legend += [((110, 110, 120), "hatched: not observed")] if observed is not None and (observed.state > 0).any() else []
-    legend += [(FAINT, f"permanent, not counted {len(fixed)}")] if len(fixed) else []
+    legend += [(FAINT, f"{why}, not counted {len(some)}") for why, some in others.items()]
     when = scene.acquired.strftime("%Y-%m-%d %H:%M UTC") if scene.acquired else "time not given"
     sun = "" if scene.view.sun_elevation is None else f", sun {scene.view.sun_elevation:.0f} deg high"
     line = f"{scene.sensor}, {scene.gsd_m:.2g} m{sun}: {counted}"

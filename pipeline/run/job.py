@@ -166,7 +166,7 @@ class Job:
         made |= {("align", name): folder for name, folder in align.items()}
         facts = site.model_dump(mode="json")
         seen = [[self._keys_of(site, s) for s in look] for look in looks]
-        work = partial(do_learn, reference, scenes, made)
+        work = partial(do_learn, site, reference, scenes, made)
         self._make("learn", None, [self._task("learn", site.id, [facts, seen], work)])
         if ("learn", site.id) not in self.folders:
             return None

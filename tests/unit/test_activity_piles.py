@@ -124,6 +124,6 @@ def estimated(scene: Scene, folder: Path, kind: str) -> list[Estimate]:
     stages.do_observe(scene, made["observe", scene.id])
     stages.do_detect(scene, "default", DetectionSettings(runtime="torch"), made["detect", scene.id])
     stages.do_align(scene, scene, ChangeSettings(), made["align", scene.id])
-    do_learn(scene, [scene], made, learned)
+    do_learn(site, scene, [scene], made, learned)
     stages.do_estimate(site, scene, [[scene]], made, learned, "default", estimate)
     return stages.load_estimates(estimate)

@@ -240,6 +240,24 @@ def test_every_stage_that_is_made_is_logged_with_its_time(yard: Yard, caplog: py
     assert len(caplog.records) == len(made)
 
 
+def test_a_hull_on_a_container_yard_is_none_unless_vessels_are_counted_there(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    block, ship = (30.0, 15.0, 40.0, 8.0, 0.0), (30.0, 45.0, 40.0, 8.0, 0.0)
+    stacks = {"id": "s", "kind": "container_yard", "classes": ["container"], "geometry": square(500_000, 4_499_975, 500_064, 4_500_000)}
+    berth = {"id": "z", "kind": "berth", "classes": ["vessel"], "geometry": square(500_000, 4_499_936, 500_064, 4_499_975)}
+
+    def finds(_scene: Scene, _model: str, _settings: object, folder: Path) -> None:
+        found = models.Detections.build(np.array([block, ship]), np.full(2, 0.6), np.full(2, models.CLASSES.index("vessel")))
+        codec.save_found(folder, SceneDetections(found, thresholds={"vessel": 0.5}))
+
+    monkeypatch.setattr(stages, "do_detect", finds)
+    yard.image("a", "2024-01-01T00")
+    written = yard.folder / "out" / "detections.parquet"
+    for classes, shown in ((["container"], ["z@1"]), (["container", "vessel"], ["s@1", "z@1"])):
+        yard.site(zones=[stacks | {"classes": classes}, berth])
+        yard.perform()
+        assert sorted(gpd.read_parquet(written)["zone"]) == shown
+
+
 def test_what_never_moves_is_kept_out_of_counts_and_files(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     pier, ship = (30.0, 15.0, 40.0, 8.0, 0.0), (30.0, 45.0, 40.0, 8.0, 0.0)
     berth = {"id": "z", "kind": "berth", "classes": ["vessel"], "geometry": square(500_000, 4_499_936, 500_064, 4_500_000)}
