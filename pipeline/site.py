@@ -88,6 +88,7 @@ class Zone(Strict):
     """One version of one zone: where, which classes are counted in it, and when this outline held.
 
     A changed outline is a new `version` with its own validity; numbers of two versions are never mixed (METHOD 0, item 11).
+    Kinds `track` and `container_yard` are land: no hull is believed there, unless vessels are among the classes.
     """
 
     id: Identifier

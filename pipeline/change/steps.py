@@ -127,10 +127,10 @@ def candidates(values: F32, stack: Stack, least: float) -> tuple[F32, list[Patch
     maps = [steps(measure, stack.valid, rising) for measure, rising in zip(values, RISING, strict=True)]
     for (strength, step), grown in zip(maps, GROWN, strict=True):
         for at, mask in _patches(strength, step, stack.valid, least):
-            if _footprint(mask, grown).sum() < least:
-                continue
-            patch = _dated(at, mask, grown, values, stack, step)
-            found += [patch] if patch else []
+            footprint = _footprint(mask, grown)
+            dated = _dated(at, mask, values, stack, step) if footprint.sum() >= least else None
+            if dated:
+                found.append(Patch(at, footprint, grown, *dated))
     return maps[0][0], found
 
 
@@ -199,8 +199,13 @@ def _last_seen(step: NDArray[np.int64], valid: Mask) -> NDArray[np.int64]:
     return out
 
 
-def _dated(at: Window, mask: Mask, grown: int, values: F32, stack: Stack, step: NDArray[np.int64]) -> Patch | None:
-    """Date a patch by its mean series; None where no measure of it lasts, or each is a trend or a season rather than a step."""
+def _dated(
+    at: Window, mask: Mask, values: F32, stack: Stack, step: NDArray[np.int64]
+) -> tuple[int, int, tuple[int, int], tuple[float, ...]] | None:
+    """Last look without, first look with, looks on either side and strengths of a patch, by its mean series.
+
+    None where no measure of it lasts, or each is a trend or a season rather than a step.
+    """
     part = np.s_[:, at.y0 : at.y1, at.x0 : at.x1]
     seen, k0 = stack.valid[part][:, mask], int(np.median(step[part[1:]][mask]))
     looks = np.flatnonzero(seen.mean(axis=1) >= 0.5)
@@ -213,7 +218,7 @@ def _dated(at: Window, mask: Mask, grown: int, values: F32, stack: Stack, step: 
     strengths = tuple(_strength(y, k, _smooth_rest(y, looks, stack.times)) for y in series)
     if max(strengths) == 0:
         return None
-    return Patch(at, _footprint(mask, grown), grown, int(looks[k - 1]), int(looks[k]), (k, len(looks) - k), strengths)
+    return int(looks[k - 1]), int(looks[k]), (k, len(looks) - k), strengths
 
 
 def _series(inside: F32, seen: Mask, k0: int | None) -> F64:
