@@ -192,11 +192,12 @@ class _Match:
         return free[[i for i, _ in pairs]]
 
     def _chances(self, side: int, lone: Sequence[NDArray[np.int64]]) -> F64:
-        """(N,) chance of each object to have come or gone: by pixels where a network that sees them may be asked, else by boxes."""
-        chances = self._by_boxes(side, lone)
-        if self._by_pixels() and self.structure is not None:
-            looks = [self._view(s, self.structure[s]) for s in (side, 1 - side)]
-            chances[lone[side]] = presence.chance_gone(looks[0], looks[1], self.boxes[side][lone[side]], self.gsd_m)
+        """(N,) chance of each lone object to have come or gone: by pixels where a network may be asked, else by boxes."""
+        if self.structure is None or not self._by_pixels():
+            return self._by_boxes(side, lone)
+        chances = np.zeros(len(self.boxes[side]))
+        looks = [self._view(s, self.structure[s]) for s in (side, 1 - side)]
+        chances[lone[side]] = presence.chance_gone(looks[0], looks[1], self.boxes[side][lone[side]], self.gsd_m)
         return chances
 
     def _by_pixels(self) -> bool:

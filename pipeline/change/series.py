@@ -5,7 +5,7 @@ ground are followed: its tone, which a season changes as much as a spade does, a
 banks, edges and their shadows make it large under every sun, and grass stays smooth. Per pixel the
 cumulative sums of the looks that saw it (CUSUM; unseen ones have no weight) give, for every date, the difference of the means before
 and after over its standard error; the largest one dates the step. Ground whose steps stand out in one measure and fall between the
-same looks makes a patch, and the mean series of a patch are judged again in both measures, with far less noise: a step must last to
+same looks makes a patch, and its mean series in both measures are judged again, with far less noise: a step must last to
 the end and be a step rather than a trend or a season, and the patch must be stronger than what the same looks in a random order hold
 (`EXPECTED_FALSE` patches a series): an order cannot matter where nothing was built. A few looks come together by chance more easily
 than many, so steps with two or three looks on one side are held to chances of their own (`SPLITS`).
@@ -21,7 +21,7 @@ from scipy import stats
 from shapely import Polygon
 from shapely.geometry import mapping
 
-from pipeline.change.stack import Stack
+from pipeline.change.stack import MIN_LOOKS, Stack
 from pipeline.change.steps import PIXEL, RELIEF_PX, Patch, candidates, clipped
 
 F32 = NDArray[np.float32]
@@ -82,7 +82,6 @@ class Growth:
         low, high: 90 % interval of their number: chance patches taken away, ground that too few looks saw added.
         observed: share of the ground that enough looks saw.
         thresholds: (S, 3) what chance reaches for each of `SPLITS` in each of `WAYS`.
-        strength: (H, W) float32 step over its standard error, -1 where too few looks saw it.
     """
 
     built: tuple[Built, ...]
@@ -90,7 +89,6 @@ class Growth:
     high: int
     observed: float
     thresholds: F64
-    strength: F32
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,21 +142,21 @@ def find_built(stack: Stack, min_area_m2: float, seed: int = 0) -> Growth:
     """
     least, near = max(1.0, min_area_m2 / stack.gsd_m**2), NEAR_M / stack.gsd_m
     values = np.stack([clipped(measure, stack.valid) for measure in (stack.values, _relief(stack))])
-    strength, found = candidates(values, stack, least)
+    found = candidates(values, stack, least)
     chance = _Chance(np.full((len(SPLITS), len(WAYS)), CALM))
     for orders in (ROUGH, ROUGH, FINE):
         # what was built, and its shadows under every sun, inflate the null: leave that ground out and ask again
-        elsewhere = stack.valid & ~_around([p for p in found if chance.excess(p) >= MAYBE], strength.shape, near)
+        elsewhere = stack.valid & ~_around([p for p in found if chance.excess(p) >= MAYBE], stack.valid.shape[1:], near)
         mixed = _mixed(replace(stack, valid=elsewhere), values * elsewhere, least, orders, seed)
         # where a part of the ground is left out, it is taken to hold as many chance patches as the rest
         share = elsewhere.any(axis=0).sum() / max(int(stack.valid.any(axis=0).sum()), 1)
         chance = _Chance.of(mixed, EXPECTED_FALSE * orders * float(share))
     built = _distinct([(p, chance.excess(p)) for p in found if chance.excess(p) >= 1], stack.gsd_m)
-    observed = float((strength >= 0).mean())
+    observed = float((stack.valid.sum(axis=0) >= MIN_LOOKS).mean())
     low = max(0, len(built) - int(stats.poisson.ppf(0.95, EXPECTED_FALSE)))
     unseen = len(built) * (1 - observed) / max(observed, 0.05)  # as densely built as the ground that was seen
     high = len(built) + (int(stats.poisson.ppf(0.95, unseen)) if unseen > 0 else 0)
-    return Growth(tuple(built), low, high, observed, chance.reach, strength)
+    return Growth(tuple(built), low, high, observed, chance.reach)
 
 
 def _mixed(stack: Stack, values: F32, least: float, orders: int, seed: int) -> list[Patch]:
@@ -167,7 +165,7 @@ def _mixed(stack: Stack, values: F32, least: float, orders: int, seed: int) -> l
     chance: list[Patch] = []
     for _ in range(orders):
         order = rng.permutation(len(stack.valid))
-        chance += candidates(values[:, order], replace(stack, valid=stack.valid[order]), least)[1]
+        chance += candidates(values[:, order], replace(stack, valid=stack.valid[order]), least)
     return chance
 
 

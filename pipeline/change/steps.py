@@ -112,7 +112,7 @@ def steps(values: F32, valid: Mask, rising: bool = False) -> tuple[F32, NDArray[
     return np.where(enough, strength, -1).astype(np.float32), step
 
 
-def candidates(values: F32, stack: Stack, least: float) -> tuple[F32, list[Patch]]:
+def candidates(values: F32, stack: Stack, least: float) -> list[Patch]:
     """What may have been built.
 
     Args:
@@ -121,17 +121,17 @@ def candidates(values: F32, stack: Stack, least: float) -> tuple[F32, list[Patch
         least: pixels that a patch has at least.
 
     Returns:
-        (H, W) strength of the step in tone; patches of every measure whose mean series have a lasting step, however weak.
+        patches of either measure whose mean series have a lasting step, however weak.
     """
     found: list[Patch] = []
-    maps = [steps(measure, stack.valid, rising) for measure, rising in zip(values, RISING, strict=True)]
-    for (strength, step), grown in zip(maps, GROWN, strict=True):
+    for measure, rising, grown in zip(values, RISING, GROWN, strict=True):
+        strength, step = steps(measure, stack.valid, rising)
         for at, mask in _patches(strength, step, stack.valid, least):
             footprint = _footprint(mask, grown)
             dated = _dated(at, mask, values, stack, step) if footprint.sum() >= least else None
             if dated:
                 found.append(Patch(at, footprint, grown, *dated))
-    return maps[0][0], found
+    return found
 
 
 def _footprint(mask: Mask, grown: int) -> Mask:

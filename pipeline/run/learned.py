@@ -60,16 +60,19 @@ def permanent_in(scene: Scene, reference: Scene, align: Path, learned: Path) -> 
     return models.Detections.build(boxes, np.ones(len(rows)), np.array([models.CLASSES.index(row["class"]) for row in rows]))
 
 
-def ashore_in(scene: Scene, reference: Scene, detect: Path, align: Path, learned: Path) -> models.Detections:
-    """Boxes of a scene that were taken for hulls and lie on land."""
-    found = codec.load_detections(detect)
-    return found.take(_ashore(found, _land_in(scene, reference, align, learned)))
-
-
 def counted_in(scene: Scene, reference: Scene, detect: Path, align: Path, learned: Path) -> models.Detections:
     """Boxes of a scene, without those of what is permanent and hulls on land."""
-    found = without_permanent(codec.load_detections(detect), permanent_in(scene, reference, align, learned))
-    return found.take(~_ashore(found, _land_in(scene, reference, align, learned)))
+    return sorted_out(scene, reference, detect, align, learned)[0]
+
+
+def sorted_out(
+    scene: Scene, reference: Scene, detect: Path, align: Path, learned: Path
+) -> tuple[models.Detections, dict[str, models.Detections]]:
+    """Boxes of a scene that are counted, and those that are not by the reason why."""
+    permanent = permanent_in(scene, reference, align, learned)
+    found = without_permanent(codec.load_detections(detect), permanent)
+    dry = _ashore(found, _land_in(scene, reference, align, learned))
+    return found.take(~dry), {"permanent": permanent, "hull on land": found.take(dry)}
 
 
 def _land_in(scene: Scene, reference: Scene, align: Path, learned: Path) -> BaseGeometry:

@@ -34,7 +34,7 @@ from pipeline.imagery.tiles import read, read_decimated
 from pipeline.imagery.warp import common_grid, frame, pixel_map, read_on_grid
 from pipeline.review import overlay
 from pipeline.run import codec
-from pipeline.run.learned import ashore_in, counted_in, permanent_in
+from pipeline.run.learned import counted_in, sorted_out
 from pipeline.site import Site, Zone
 
 
@@ -281,15 +281,15 @@ def do_draw(
     values = {(e.zone, e.cls): e for e in load_estimates(estimates) if scene.id in e.scene_ids}
     labelled = [(_label(z, values), shapes[z.key]) for z in zones if z.key in shapes]
     factor = max(1.0, max(scene.grid.width, scene.grid.height) / side)
-    folders = made["detect", scene.id], made["align", scene.id], learned
+    counted, uncounted = sorted_out(scene, reference, made["detect", scene.id], made["align", scene.id], learned)
     picture = overlay.draw_overlay(
         read_decimated(scene, factor),
         factor,
         scene,
-        counted_in(scene, reference, *folders),
+        counted,
         labelled,
         codec.load_observed(made["observe", scene.id]),
-        {"permanent": permanent_in(scene, reference, *folders[1:]), "hull on land": ashore_in(scene, reference, *folders)},
+        uncounted,
     )
     (folder / "overlay.png").write_bytes(overlay.png(picture))
     (folder / "small.jpg").write_bytes(overlay.thumbnail(picture, 460))
