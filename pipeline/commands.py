@@ -89,7 +89,8 @@ def run_job(
         _show_run(run, alerts, job.skipped)
         done = f"{made} artefacts made, {reused} reused" if made else f"nothing to do: all {reused} artefacts are up to date"
         console().print(f"\n{done}\nreport    {run.output / 'report.html'}\noverlays  {run.output / 'overlays'}")
-        console().print(f"changes   {run.output / 'changes'}\ntables    {run.output / 'estimates.csv'}, alerts.json, calls.json")
+        tables = ", ".join(["alerts.json", "calls.json", *(["voyages.json"] if run.routes else [])])
+        console().print(f"changes   {run.output / 'changes'}\ntables    {run.output / 'estimates.csv'}, {tables}")
     return any(a.raised for a in alerts)
 
 

@@ -6,7 +6,7 @@ to the working directory.
 """
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -162,12 +162,36 @@ class Execution(Strict):
     workers: int = Field(2, ge=1, le=256)
 
 
+class Route(Strict, allow_inf_nan=False):
+    """Two sites of a run between which ships carry what is watched; their calls are matched into voyages (METHOD 5, E5)."""
+
+    origin: Identifier = Field(description="site where ships load")
+    destination: Identifier = Field(description="site where they arrive")
+    days: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0, le=366)]] = Field(
+        description="shortest and longest passage, days"
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.origin == self.destination:
+            raise ValueError("origin and destination are one site")
+        if self.days[0] > self.days[1]:
+            raise ValueError("the shortest passage is longer than the longest")
+        return self
+
+    @property
+    def passage(self) -> tuple[timedelta, timedelta]:
+        """Shortest and longest passage."""
+        return timedelta(days=self.days[0]), timedelta(days=self.days[1])
+
+
 class Run(Strict):
     """One batch job: sites, imagery, model, stages, output."""
 
     name: Identifier
     sites: tuple[Path, ...] = Field(min_length=1)
     imagery: Imagery
+    routes: tuple[Route, ...] = Field((), description="between which sites ships carry what is watched")
     model: str = "default"
     detection: DetectionSettings = DetectionSettings()
     change: ChangeSettings = ChangeSettings()
@@ -177,12 +201,15 @@ class Run(Strict):
     output: Path
 
     def load_sites(self) -> tuple[Site, ...]:
-        """Read the site files; two sites of one id are an error."""
+        """Read the site files; two sites of one id are an error, and a route to a site that is none of them."""
         sites = tuple(load_site(path) for path in self.sites)
         ids = [s.id for s in sites]
         for path, site in zip(self.sites, sites, strict=True):
             if ids.count(site.id) > 1:
                 raise ConfigError(f"{path}: duplicate site id '{site.id}'", "Give each site its own id.")
+        for name in (end for route in self.routes for end in (route.origin, route.destination)):
+            if name not in ids:
+                raise ConfigError(f"routes: '{name}' is no site of this run", f"Its sites are {', '.join(ids)}.")
         return sites
 
 

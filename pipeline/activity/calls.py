@@ -1,18 +1,23 @@
-"""Ship calls per berth: arrival and departure bracketed by the looks around them (METHOD 5, E5).
+"""Ship calls per hull: arrival and departure bracketed by the looks around them (METHOD 5, E5).
 
-A call is one stay of at least one hull. Looks that could not be seen neither begin nor end a call: they widen its bracket. A
-call that nobody saw can be *inferred* from stock that left the quay between two looks (METHOD 0, item 10).
+A hull is followed from look to look by what the comparison of the two says became of it, and across what could not be seen by place
+and length. A look that cannot be seen, or in which the hull may only have been missed, neither begins nor ends a call: it widens its
+bracket. So calls are counted from below. A call that nobody saw can be *inferred* from stock that left the quay between two looks
+(METHOD 0, item 10).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from math import hypot, sqrt
 
+from models import CLASSES
 from pipeline.activity.lengths import END_SD_GSD
 from pipeline.activity.nb import Z90
 from pipeline.activity.records import Estimate
+from pipeline.change.matching import SIZE_RATIO
+from pipeline.change.records import Kind, ObjectChanges
 
 EMPTIED = 0.2
 """A pile that falls to this share of itself or below between two looks has been taken away. Ours: at Rajin whole piles vanished
@@ -24,21 +29,28 @@ LENGTH_SCALE_SD = 0.01
 BERTH_SHIFT = 0.5
 """A hull is the same one while its centre stays within this share of its length: warping along the quay moves it less."""
 
+ZoneKey = tuple[str, int]
+"""Id of a zone and version of its outline."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hull:
     """One vessel on one look.
 
     Attributes:
-        x_m, y_m: centre in a map frame in metres, the same for all looks of the zone.
+        zone: the zone it lies in.
+        x_m, y_m: centre in a frame in metres, the same for all looks of the site.
         length_m: hull length, metres.
         gsd_m: GSD of the look, metres, from which the length's error follows.
+        row: its index among the objects of its look, as fates name it.
     """
 
+    zone: ZoneKey
     x_m: float
     y_m: float
     length_m: float
     gsd_m: float
+    row: int = -1
 
     @property
     def error_m(self) -> float:
@@ -47,24 +59,32 @@ class Hull:
 
 
 @dataclass(frozen=True, slots=True)
-class BerthLook:
-    """A zone at one time: its hulls, or None where it could not be seen."""
+class HullLook:
+    """A site at one time.
+
+    Attributes:
+        time: of the look.
+        hulls: those in its zones.
+        shown: zones that were seen well enough to say that a hull is not there.
+        fates: what became of objects since the look before; None where the two were not compared.
+    """
 
     time: datetime
-    hulls: tuple[Hull, ...] | None
+    hulls: tuple[Hull, ...]
+    shown: frozenset[ZoneKey]
+    fates: ObjectChanges | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ShipCall:
-    """One stay of at least one hull in a zone; a lower bound, since ships may come and go unseen.
+    """One stay of a hull in a zone.
 
     Attributes:
         site, zone: where.
-        last_empty: last usable look without a hull before it; None when it was there on the first.
-        first_seen, last_seen: first and last look with a hull.
-        first_empty: first usable look without a hull after it; None when it is still there.
-        most: largest number of hulls seen at once; 0 for an inferred call.
-        unseen_looks: looks between the brackets on which the zone could not be seen.
+        last_empty: last look that shows the zone without it; None when it was there on the first.
+        first_seen, last_seen: first and last look with it.
+        first_empty: first look that shows the zone without it; None when it may still be there.
+        unseen_looks: looks between the brackets that do not say whether it was there.
         zone_version: version of the zone's outline.
         length_m: mean hull length, None where it was not measured.
         length_error_m: half width of its 90 % interval.
@@ -78,7 +98,6 @@ class ShipCall:
     first_seen: datetime
     last_seen: datetime
     first_empty: datetime | None
-    most: int
     unseen_looks: int
     zone_version: int = 1
     length_m: float | None = None
@@ -100,49 +119,45 @@ class ShipCall:
         return begins < end and ends > start
 
 
-def ship_calls(estimates: Sequence[Estimate]) -> list[ShipCall]:
-    """Calls of every zone version with a vessel series, from counts alone: one call while the zone is never seen empty."""
-    calls: list[ShipCall] = []
-    for key, looks in _series(estimates, "vessel").items():
-        state = _Occupancy()
-        for e in looks:
-            count = None if e.value is None else e.raw if e.raw is not None else round(e.value)
-            calls += state.step(*key, e.time, count)
-        calls += state.finish(*key)
-    return calls
-
-
-def hull_calls(site: str, zone: str, looks: Sequence[BerthLook], *, zone_version: int = 1) -> list[ShipCall]:
-    """Calls per hull: a hull is followed from look to look by place and length, so two ships side by side are two calls.
+def hull_calls(site: str, looks: Sequence[HullLook]) -> list[ShipCall]:
+    """Calls of one site, ordered by first sight.
 
     Args:
         site: site id.
-        zone: zone id.
-        looks: looks of one zone in any order; those that could not be seen have no hulls.
-        zone_version: version of the zone's outline.
-
-    Returns:
-        Calls ordered by first sight; each with the mean length of its sightings.
+        looks: its looks in order of time.
     """
     stays: list[_Stay] = []
-    last_usable: datetime | None = None
-    for look in sorted(looks, key=lambda look: look.time):
-        open_stays = [s for s in stays if s.gone is None]
-        if look.hulls is None:
-            for stay in open_stays:
-                stay.blind += 1
-            continue
-        free = list(look.hulls)
-        for stay in open_stays:
-            match = min((h for h in free if stay.same(h)), key=stay.distance, default=None)
-            if match is None:
-                stay.gone = look.time
-            else:
-                free.remove(match)
-                stay.see(look.time, match)
-        stays += [_Stay(last_usable, [look.time], [hull]) for hull in free]
-        last_usable = look.time
-    return [stay.call(site, zone, zone_version) for stay in stays]
+    for k, look in enumerate(looks):
+        before, after, links = _fates(look.fates)
+        free = {hull.row if hull.row >= 0 else -2 - n: hull for n, hull in enumerate(look.hulls)}
+        waiting = [s for s in stays if s.gone is None]
+        for stay in [s for s in waiting if s.last == k - 1 and links.get(s.row) in free]:
+            stay.see(k, free.pop(links[stay.row]))
+            waiting.remove(stay)
+        for stay in waiting:
+            fate = before.get(stay.row) if stay.last == k - 1 else None
+            same = [row for row, hull in free.items() if stay.same(hull) and after.get(row) != Kind.APPEARED]
+            if same and fate != Kind.DEPARTED:
+                stay.see(k, free.pop(min(same, key=lambda row: stay.distance(free[row]))))
+            elif fate == Kind.PERSISTED:
+                stay.see_weakly(k)
+            elif fate in {Kind.DEPARTED, Kind.MOVED} or (fate is None and stay.zone in look.shown):
+                stay.gone = k
+        stays += [_Stay.begun(k, hull, after.get(row), looks) for row, hull in free.items()]
+    return [stay.call(site, looks) for stay in stays]
+
+
+def _fates(objects: ObjectChanges | None) -> tuple[dict[int, Kind], dict[int, Kind], dict[int, int]]:
+    """Fate of each hull of the look before, of each of this one, and this one's row by the row before where both may be one hull."""
+    if objects is None:
+        return {}, {}, {}
+    rows = [
+        (Kind(kind), int(b), int(a))
+        for kind, b, a, cls in zip(objects.kind, objects.before, objects.after, objects.classes, strict=True)
+        if CLASSES[cls] == "vessel"
+    ]
+    before, after = {b: kind for kind, b, _ in rows if b >= 0}, {a: kind for kind, _, a in rows if a >= 0}
+    return before, after, {b: a for _, b, a in rows if min(a, b) >= 0}
 
 
 def inferred_calls(stock: Sequence[Estimate], calls: Sequence[ShipCall], *, unit_class: str = "container") -> list[ShipCall]:
@@ -163,7 +178,7 @@ def inferred_calls(stock: Sequence[Estimate], calls: Sequence[ShipCall], *, unit
             known = any(c.site == site and not c.inferred and c.overlaps(start, end) for c in calls)
             if before > 0 and after <= EMPTIED * before and not known:
                 blind = sum(e.value is None and start < e.time < end for e in looks)
-                out.append(ShipCall(site, zone, start, end, end, end, 0, blind, version, inferred=True))
+                out.append(ShipCall(site, zone, start, end, end, end, blind, version, inferred=True))
     return out
 
 
@@ -181,73 +196,68 @@ def _series(estimates: Sequence[Estimate], cls: str) -> Mapping[tuple[str, str, 
 
 
 @dataclass(slots=True)
-class _Occupancy:
-    """A zone as one place that is taken or empty."""
-
-    empty: datetime | None = None
-    seen: list[datetime] = field(default_factory=list)
-    most: int = 0
-    blind: int = 0
-    pending: int = 0  # unseen looks since the last usable one: they count once a call turns out to lie around them
-
-    def step(self, site: str, zone: str, version: int, time: datetime, count: int | None) -> list[ShipCall]:
-        if count is None:
-            self.pending += 1
-            return []
-        if count > 0:
-            self.seen.append(time)
-            self.most = max(self.most, count)
-            self.blind += self.pending
-            self.pending = 0
-            return []
-        calls = self.finish(site, zone, version, time) if self.seen else []
-        self.empty, self.seen, self.most, self.blind, self.pending = time, [], 0, 0, 0
-        return calls
-
-    def finish(self, site: str, zone: str, version: int, after: datetime | None = None) -> list[ShipCall]:
-        if not self.seen:
-            return []
-        blind = self.blind + self.pending
-        return [ShipCall(site, zone, self.empty, self.seen[0], self.seen[-1], after, self.most, blind, version)]
-
-
-@dataclass(slots=True)
 class _Stay:
-    """One hull followed over looks."""
+    """One hull followed over looks, which are named by their index.
 
-    empty: datetime | None
-    times: list[datetime]
+    Attributes:
+        empty, gone: last look without it before, first one after.
+        seen: looks with it.
+        hulls: its sightings that count.
+        row: its index among the objects of the last look, -1 where that shows it too weakly to count.
+    """
+
+    empty: int | None
+    seen: list[int]
     hulls: list[Hull]
-    gone: datetime | None = None
-    blind: int = 0
+    row: int
+    gone: int | None = None
+
+    @classmethod
+    def begun(cls, k: int, hull: Hull, fate: Kind | None, looks: Sequence[HullLook]) -> "_Stay":
+        """A stay first seen in look `k`, or weakly in the one before."""
+        doubted = fate in {Kind.PERSISTED, Kind.UNCERTAIN, Kind.UNOBSERVABLE}
+        without = (m for m in range(k - 1 - doubted, -1, -1) if hull.zone in looks[m].shown)
+        empty = k - 1 if fate == Kind.APPEARED else next(without, None)
+        return cls(empty, [k - 1, k] if fate == Kind.PERSISTED else [k], [hull], hull.row)
+
+    @property
+    def last(self) -> int:
+        return self.seen[-1]
+
+    @property
+    def zone(self) -> ZoneKey:
+        return self.hulls[-1].zone
 
     def distance(self, hull: Hull) -> float:
         return hypot(hull.x_m - self.hulls[-1].x_m, hull.y_m - self.hulls[-1].y_m)
 
     def same(self, hull: Hull) -> bool:
-        """Same place along the quay and the same length within both errors."""
-        last = self.hulls[-1]
-        near = self.distance(hull) <= BERTH_SHIFT * max(hull.length_m, last.length_m)
-        return near and abs(hull.length_m - last.length_m) <= hypot(hull.error_m, last.error_m)
+        """Whether a hull has the place and about the length of the last sighting."""
+        shorter, longer = sorted((hull.length_m, self.hulls[-1].length_m))
+        return self.distance(hull) <= BERTH_SHIFT * longer and longer < SIZE_RATIO * shorter
 
-    def see(self, time: datetime, hull: Hull) -> None:
-        self.times.append(time)
+    def see(self, k: int, hull: Hull) -> None:
+        self.seen.append(k)
         self.hulls.append(hull)
+        self.row = hull.row
 
-    def call(self, site: str, zone: str, version: int) -> ShipCall:
+    def see_weakly(self, k: int) -> None:
+        self.seen.append(k)
+        self.row = -1
+
+    def call(self, site: str, looks: Sequence[HullLook]) -> ShipCall:
         n = len(self.hulls)
-        length = sum(h.length_m for h in self.hulls) / n
-        error = sqrt(sum(h.error_m**2 for h in self.hulls)) / n
+        start, end = -1 if self.empty is None else self.empty, len(looks) if self.gone is None else self.gone
+        zone, version = self.hulls[0].zone
         return ShipCall(
             site,
             zone,
-            self.empty,
-            self.times[0],
-            self.times[-1],
-            self.gone,
-            1,
-            self.blind,
+            None if self.empty is None else looks[self.empty].time,
+            looks[self.seen[0]].time,
+            looks[self.last].time,
+            None if self.gone is None else looks[self.gone].time,
+            end - start - 1 - len(self.seen),
             version,
-            length,
-            error,
+            sum(h.length_m for h in self.hulls) / n,
+            sqrt(sum(h.error_m**2 for h in self.hulls)) / n,
         )

@@ -3,9 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from math import prod
 from typing import Self
 
 from pipeline.activity.calls import ShipCall
+from pipeline.activity.records import Estimate
+
+DWELL_DAYS = 2
+"""Days that a ship lies at a berth, where a call is to be seen at all: METHOD 3 corrects voyages with it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,7 +47,6 @@ class Voyage:
 def voyages(
     loads: Sequence[ShipCall],
     deliveries: Sequence[ShipCall],
-    *,
     shortest: timedelta,
     longest: timedelta,
 ) -> tuple[list[Voyage], AtLeast]:
@@ -64,6 +68,37 @@ def voyages(
     return found, AtLeast(sum(not voyage.inferred for voyage in found))
 
 
+@dataclass(frozen=True, slots=True)
+class RouteVoyages:
+    """What is known of the voyages along a route.
+
+    Attributes:
+        origin, destination: site ids.
+        found: every voyage, inferred ones included.
+        bound: those of which both calls were seen.
+        likely: `bound` over the chance that looks as frequent as these see both calls of a voyage; None where they see none.
+    """
+
+    origin: str
+    destination: str
+    found: tuple[Voyage, ...]
+    bound: AtLeast
+    likely: float | None
+
+    @classmethod
+    def of(cls, origin: str, destination: str, known: tuple[Sequence[Voyage], AtLeast], rates: tuple[float, float]) -> Self:
+        """From `voyages` and the usable rate at either end."""
+        return cls(origin, destination, tuple(known[0]), known[1], corrected(known[1], rates))
+
+
+def usable_rate(estimates: Sequence[Estimate]) -> float:
+    """Share of the days of a series on which a look shows where ships lie; 0 without such a look."""
+    looks = [e for e in estimates if e.cls == "vessel"]
+    days = {e.time.date() for e in looks if e.value is not None}
+    span = (max(e.time for e in looks).date() - min(e.time for e in looks).date()).days + 1 if looks else 1
+    return len(days) / span
+
+
 def seen_probability(dwell_days: int, usable_rate: float) -> float:
     """Probability of at least one usable look during a call: ``1 - (1 - q)^D`` (METHOD 3).
 
@@ -73,16 +108,13 @@ def seen_probability(dwell_days: int, usable_rate: float) -> float:
     return float(1 - (1 - usable_rate) ** dwell_days)
 
 
-def corrected(seen: AtLeast, dwell_days: int, usable_rate: float) -> float:
-    """Likely number of calls from those seen, ``n / p(D, q)``; an estimate, to be stated beside the bound and not in its place.
+def corrected(seen: AtLeast, usable_rates: Sequence[float], dwell_days: int = DWELL_DAYS) -> float | None:
+    """Likely number from those seen, ``n / p(D, q)`` with one chance for each call that had to be seen (METHOD 3).
 
-    Raises:
-        ValueError: nothing could have been seen at this rate.
+    An estimate, to be stated beside the bound and not in its place; None where nothing could have been seen.
     """
-    probability = seen_probability(dwell_days, usable_rate)
-    if probability <= 0:
-        raise ValueError("with no usable looks nothing can be corrected")
-    return seen.count / probability
+    probability = prod(seen_probability(dwell_days, rate) for rate in usable_rates)
+    return seen.count / probability if probability > 0 else None
 
 
 def _fits(load: ShipCall, delivery: ShipCall, shortest: timedelta, longest: timedelta) -> bool:

@@ -9,6 +9,7 @@ import jinja2
 
 from pipeline.activity.calls import ShipCall
 from pipeline.activity.records import Alert, Estimate
+from pipeline.activity.voyages import DWELL_DAYS, RouteVoyages
 from pipeline.activity.wording import quoted
 from pipeline.activity.zonal import ZoneChange
 from pipeline.site import Site
@@ -62,6 +63,7 @@ class ReportContext:
 
     name: str
     sites: Sequence[SiteView]
+    routes: Sequence[RouteVoyages]
     skipped: Sequence[tuple[str, str]]
     heads: Sequence[tuple[str, str, str]]
     settings: Mapping[str, Any]
@@ -78,4 +80,4 @@ def build_report(context: ReportContext) -> str:
     alerts = [a for s in context.sites for a in s.alerts]
     raised = [a for a in alerts if a.raised]
     watched = [a for a in alerts if a.verdict == "watch"]
-    return environment.get_template("report.html.j2").render(c=context, raised=raised, watched=watched, alerts=alerts)
+    return environment.get_template("report.html.j2").render(c=context, raised=raised, watched=watched, alerts=alerts, dwell=DWELL_DAYS)

@@ -9,10 +9,11 @@ import numpy as np
 
 from models import Detections
 from models.card import find
-from pipeline.activity.calls import ShipCall, ship_calls
+from pipeline.activity.calls import ShipCall
 from pipeline.activity.estimate import in_zone
 from pipeline.activity.records import Alert, Estimate
 from pipeline.activity.tables import record
+from pipeline.activity.voyages import RouteVoyages
 from pipeline.activity.wording import class_in_words
 from pipeline.activity.zonal import Side, ZoneChange, zone_changes
 from pipeline.change.patches import patch_words
@@ -26,6 +27,7 @@ from pipeline.run import codec, stages
 from pipeline.run.job import Job, SiteResult
 from pipeline.run.learned import counted_in, load_permanent
 from pipeline.run.manifest import log_line, manifest
+from pipeline.run.port_calls import route_voyages, site_calls
 from pipeline.run.store import Output
 from pipeline.site import PIXEL_CRS
 
@@ -42,22 +44,25 @@ def publish_all(job: Job, results: Sequence[SiteResult]) -> list[Alert]:
     out.sweep()
     alerts = [a for r in results for a in _alerts(r, "last")]
     estimates = [e for r in results for e in stages.load_estimates(r.estimate)]
-    calls = [c for r in results for c in ship_calls(stages.load_estimates(r.estimate))]
+    calls = {r.site.id: site_calls(job, r) for r in results}
+    routes = route_voyages(job.run.routes, results, calls)
     out.write("estimates.csv", export.estimates_csv(estimates))
     out.write(
         "alerts.json",
         export.to_json([record(a) | {"wording": list(a.wording), "evidence": list(a.evidence)} for a in alerts]),
     )
-    out.write("calls.json", export.to_json([_call(c) for c in calls]))
+    out.write("calls.json", export.to_json([_call(c) for some in calls.values() for c in some]))
+    if routes:
+        out.write("voyages.json", export.to_json([_route(r) for r in routes]))
     changes = {r.site.id: _zone_changes(job, r) for r in results}
     out.write("changes.csv", export.zone_changes_csv([row for rows in changes.values() for row in rows]))
-    views = [_site_view(out, r, changes[r.site.id]) for r in results]
+    views = [_site_view(out, r, changes[r.site.id], calls[r.site.id]) for r in results]
     for result in results:
         for look in result.looks:
             for scene in look:
                 out.write(f"stac/{scene.id}.json", export.to_json(stac_item(scene)))
     _objects(job, out, results)
-    out.write("report.html", build_report(_context(job, views, results)))
+    out.write("report.html", build_report(_context(job, views, results, routes)))
     earlier = out.earlier()
     if "inputs" in earlier:  # a manifest without them lists whatever lay in the folder, other people's files too
         out.prune(earlier["outputs"])
@@ -76,10 +81,22 @@ def _call(call: ShipCall) -> dict[str, Any]:
     return {
         "site": call.site,
         "zone": call.zone,
-        "most": call.most,
         "unseen_looks": call.unseen_looks,
+        "length_m": None if call.length_m is None else round(call.length_m, 1),
+        "length_error_m": None if call.length_error_m is None else round(call.length_error_m, 1),
+        "inferred": call.inferred,
         "dwell_days": list(call.dwell_days),
         **{k: None if v is None else v.isoformat() for k, v in times.items()},
+    }
+
+
+def _route(route: RouteVoyages) -> dict[str, Any]:
+    return {
+        "origin": route.origin,
+        "destination": route.destination,
+        "at_least": route.bound.count,
+        "likely": None if route.likely is None else round(route.likely, 1),
+        "voyages": [{"inferred": v.inferred, "loaded": _call(v.loaded), "delivered": _call(v.delivered)} for v in route.found],
     }
 
 
@@ -103,7 +120,7 @@ def _zone_changes(job: Job, result: SiteResult) -> list[ZoneChange]:
     return rows
 
 
-def _site_view(out: Output, result: SiteResult, changes: Sequence[ZoneChange]) -> SiteView:
+def _site_view(out: Output, result: SiteResult, changes: Sequence[ZoneChange], calls: Sequence[ShipCall]) -> SiteView:
     site = result.site
     estimates, every = stages.load_estimates(result.estimate), _alerts(result, "all")
     last = _alerts(result, "last")
@@ -132,7 +149,7 @@ def _site_view(out: Output, result: SiteResult, changes: Sequence[ZoneChange]) -
         for a, b, folder in result.pairs
     ]
     permanent = Counter(row["class"] for row in load_permanent(result.learned))
-    return SiteView(site, last, charts, permanent, ship_calls(estimates), latest, looks[::-1], pairs[::-1])
+    return SiteView(site, last, charts, permanent, calls, latest, looks[::-1], pairs[::-1])
 
 
 def _latest(result: SiteResult) -> Picture | None:
@@ -218,11 +235,12 @@ def _with_zones(result: SiteResult, scene: Scene, detections: Detections) -> tup
     return detections, names
 
 
-def _context(job: Job, views: Sequence[SiteView], results: Sequence[SiteResult]) -> ReportContext:
+def _context(job: Job, views: Sequence[SiteView], results: Sequence[SiteResult], routes: Sequence[RouteVoyages]) -> ReportContext:
     credits_ = {f"{s.credit} {s.licence}".strip() for r in results for look in r.looks for s in look}
     return ReportContext(
         name=job.run.name,
         sites=views,
+        routes=routes,
         skipped=sorted(job.skipped),
         heads=[(c.name, ", ".join(c.classes), c.sha256) for c in find(job.run.model)],
         settings=job.run.activity.model_dump(),

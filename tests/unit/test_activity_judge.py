@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pipeline.activity.baseline import Baseline, Ledger
-from pipeline.activity.calls import ship_calls
 from pipeline.activity.judge import judge
 from pipeline.activity.records import VERDICTS, Alert, Estimate
 from pipeline.config import ActivitySettings
@@ -203,8 +202,5 @@ def test_unobservable_zones_raise_nothing() -> None:
             if alert.estimate.value is None:
                 judged += 1
                 events += alert.verdict != "not observed" or alert.p is not None or alert.raised or alert.build_up_p is not None
-        unseen = {e.time for e in looks if e.value is None}
-        for call in ship_calls([replace(e, cls="vessel") for e in looks]):
-            events += bool(unseen & {call.first_seen, call.last_seen, call.first_empty, call.last_empty})
     assert judged > 1000
     assert events == 0

@@ -137,6 +137,12 @@ def test_a_run_is_relative_to_its_own_file(tmp_path: Path) -> None:
     assert isinstance(config.check(tmp_path / "site.yaml"), Site)
 
 
+@pytest.mark.parametrize(("days", "end", "said"), [([4, 1], "b", "longer than the longest"), ([1, 4], "a", "one site")])
+def test_a_route_has_two_ends_and_a_passage(days: list[float], end: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        config.Route.model_validate({"origin": "a", "destination": end, "days": days})
+
+
 def test_two_sites_of_one_id_are_an_error(tmp_path: Path) -> None:
     write(tmp_path, site())
     write(tmp_path, site(), "other.yaml")

@@ -17,7 +17,7 @@ import models
 from models import runtime
 from pipeline.config import Run, load_run
 from pipeline.detection.scene import SceneDetections
-from pipeline.errors import StoreError, UnreadableError
+from pipeline.errors import ConfigError, StoreError, UnreadableError
 from pipeline.imagery.files import sha256
 from pipeline.imagery.scene import Scene
 from pipeline.run import codec, stages
@@ -36,6 +36,7 @@ class Yard:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.sites = [f"{self.site()}.yaml"]
+        self.routes: list[dict[str, Any]] = []
         (folder / "imagery").mkdir()
 
     @staticmethod
@@ -61,7 +62,8 @@ class Yard:
 
     def run(self) -> Run:
         imagery = {"folder": "imagery", "pattern": "*.tif"}
-        self._write(self.folder / "run.yaml", {"name": "r", "sites": self.sites, "imagery": imagery, "output": "out"})
+        known = {"name": "r", "sites": self.sites, "imagery": imagery, "routes": self.routes, "output": "out"}
+        self._write(self.folder / "run.yaml", known)
         return load_run(self.folder / "run.yaml")
 
     def perform(self, *, cached_only: bool = False) -> tuple[Job, list[SiteResult]]:
@@ -277,3 +279,32 @@ def test_what_never_moves_is_kept_out_of_counts_and_files(yard: Yard, monkeypatc
     out = yard.folder / "out"
     assert "1 taken for vessel." in (out / "report.html").read_text()
     assert len(gpd.read_parquet(out / "detections.parquet")) == 1
+
+
+def test_a_ship_that_leaves_one_site_and_reaches_the_next_made_a_voyage(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, east in (("rajin", 500_000), ("dunai", 501_000)):
+        area = square(east, 4_499_936, east + 64, 4_500_000)
+        yard.site(name, aoi=area, zones=[{"id": "quay", "kind": "berth", "classes": ["vessel"], "geometry": area}])
+    yard.sites = ["rajin.yaml", "dunai.yaml"]
+    yard.routes = [{"origin": "rajin", "destination": "dunai", "days": [0.5, 4]}]
+
+    def finds(scene: Scene, _model: str, _settings: object, folder: Path) -> None:
+        boxes = np.array([(30.0, 30.0, 50.0, 8.0, 0.0)] * (scene.id in {"r2", "d3", "d4"}), np.float64).reshape(-1, 5)
+        found = models.Detections.build(boxes, np.full(len(boxes), 0.9), np.full(len(boxes), models.CLASSES.index("vessel")))
+        codec.save_found(folder, SceneDetections(found, thresholds={"vessel": 0.5}))
+
+    monkeypatch.setattr(stages, "do_detect", finds)
+    for day in range(1, 6):
+        yard.image(f"r{day}", f"2024-01-0{day}T00")
+        yard.image(f"d{day}", f"2024-01-0{day}T06", 1000)
+    yard.perform()
+    out = yard.folder / "out"
+    (route,) = json.loads((out / "voyages.json").read_text())
+    (voyage,) = route["voyages"]
+    assert (route["at_least"], route["likely"], voyage["inferred"]) == (1, 1.0, False)  # every day is seen at both ends
+    assert (voyage["loaded"]["last_seen"][:10], voyage["loaded"]["first_empty"][:10]) == ("2024-01-02", "2024-01-03")
+    assert (voyage["delivered"]["last_empty"][:10], voyage["delivered"]["last_seen"][:10]) == ("2024-01-02", "2024-01-04")
+    assert "rajin to dunai: at least 1" in (out / "report.html").read_text()
+    yard.routes[0]["destination"] = "nowhere"
+    with pytest.raises(ConfigError, match="'nowhere' is no site of this run"):
+        yard.perform()
