@@ -88,6 +88,20 @@ def iou_pairs(a: F64, b: F64) -> F64:
     return np.asarray(inter / union)
 
 
+def iou_bound(a: F64, b: F64) -> F64:
+    """(N,) what the IoU of a[i] with b[i] cannot exceed: that of a[i] with the hull of b[i] along its axes, a twentieth of the work."""
+    cos, sin = np.cos(b[:, 4] - a[:, 4]), np.sin(b[:, 4] - a[:, 4])
+    hull = np.abs(cos) * b[:, 2] + np.abs(sin) * b[:, 3], np.abs(sin) * b[:, 2] + np.abs(cos) * b[:, 3]
+    dx, dy = (b[:, :2] - a[:, :2]).T
+    axes = np.cos(a[:, 4]), np.sin(a[:, 4])
+    apart = np.abs(dx * axes[0] + dy * axes[1]), np.abs(dy * axes[0] - dx * axes[1])
+    shared = [
+        np.clip((side + extent) / 2 - d, 0, np.minimum(side, extent)) for side, extent, d in zip(a[:, 2:4].T, hull, apart, strict=True)
+    ]
+    inter = np.minimum(shared[0] * shared[1], np.minimum(area(a), area(b)))
+    return np.asarray(inter / (area(a) + area(b) - inter)) + 1e-9
+
+
 def intersection_pairs(a: F64, b: F64) -> F64:
     """(N,) area shared by a[i] and b[i]: Sutherland-Hodgman clipping, vectorised over the pairs."""
     if len(a) == 0:
@@ -208,6 +222,7 @@ def nms(boxes: F64, scores: NDArray[np.floating], threshold: float, groups: NDAr
     later = i < j
     if groups is not None:
         later &= groups[order][i] == groups[order][j]
+    later[later] = iou_bound(ranked[i[later]], ranked[j[later]]) > threshold
     i, j = i[later], j[later]
     clash = iou_pairs(ranked[i], ranked[j]) > threshold
     i, j = i[clash], j[clash]

@@ -162,4 +162,5 @@ class Ensemble(nn.Module):
 
     def forward(self, x_N3HW: Tensor) -> Tensor:
         """As `YardNet.forward`."""
-        return torch.stack([net(x_N3HW) for net in self.nets]).mean(dim=0)
+        total: Tensor = sum(net(x_N3HW) for net in self.nets)
+        return total / len(self.nets)

@@ -97,7 +97,9 @@ class Imagery(Strict):
 class DetectionSettings(Strict):
     """Tiles and thresholds of the detector."""
 
-    tile_px: int = Field(1024, ge=128, le=8192, description="core of a tile, working pixels")
+    tile_px: int = Field(
+        1024, ge=128, le=8192, description="core of a tile, working pixels; those of an image are equal and about so large"
+    )
     threshold: dict[ClassName, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict, description="overrides the model card's threshold for a class"
     )

@@ -177,8 +177,8 @@ def iter_tiles(scene: Scene, gsd_m: float, core_px: int, halo_px: int, stride_px
 def tile_windows(grid: Grid, core_px: int, halo_px: int, stride_px: int) -> list[tuple[Window, Window]]:
     """(core, read) windows: cores partition the grid; reads start on multiples of the stride and are multiples of it in size.
 
-    Cores are balanced (equal to one stride), since a sliver at the edge costs a whole halo (PERF 6). `halo_px` is a multiple of
-    `stride_px`.
+    Cores are balanced (equal to one stride), and larger rather than more, since each costs a whole halo (PERF 6). `halo_px` is a
+    multiple of `stride_px`.
     """
     out = []
     for y0, y1 in _cuts(grid.height, core_px, stride_px):
@@ -189,10 +189,10 @@ def tile_windows(grid: Grid, core_px: int, halo_px: int, stride_px: int) -> list
 
 
 def _cuts(length: int, core: int, stride: int) -> list[tuple[int, int]]:
-    """Equal pieces of 0..length in multiples of the stride, none longer than `core` rounded up to it.
+    """Equal pieces of 0..length in multiples of the stride, as near to `core` as they come: half as long again at most.
 
-    Example: length 1000, core 512, stride 8 -> two pieces of 504 (1000 / 2 = 500, rounded up): 0-504, 504-1008.
+    Example: length 1000, core 512, stride 8 -> two pieces of 504 (1000 / 2 = 500, rounded up): 0-504, 504-1008; length 600 -> one.
     """
-    pieces = max(1, math.ceil(length / core))
+    pieces = max(1, round(length / core))
     step = math.ceil(length / pieces / stride) * stride
     return [(a, a + step) for a in range(0, length, step)]

@@ -57,7 +57,7 @@ STAGES = {
     s.name: s
     for s in (
         Stage("observe", 3, "masking what cannot be seen"),
-        Stage("detect", 6, "finding objects"),
+        Stage("detect", 7, "finding objects"),
         Stage("align", 5, "registering looks to the site's frame"),
         Stage("learn", 2, "learning what never moves"),
         Stage("estimate", 10, "counting by zone"),
