@@ -27,7 +27,10 @@ ROLL_TOLERANCE_M = 2.0
 TRACK_M = 2.2
 """Cars of one track lie within half a track spacing of each other across it (METHOD 4.2)."""
 MIN_ROLL = 3
-"""Fewer cars prove no roll."""
+"""Fewer cars of one string prove no roll, and those of several tracks prove none: among cars that came and went some always seem to
+have gone equally far."""
+STRING_GAP_M = 30.0
+"""Between two cars of a string: two others (METHOD 4.2) that were not found."""
 LEAN_M = 0.75
 """Objects that lean alike are displaced alike, to the error of a box."""
 MIN_LEAN = 6
@@ -170,7 +173,7 @@ def swung(b: F64, a: F64, gate_px: float) -> Pairs:
 
 
 def rolls(b: F64, a: F64, gate_px: float, gsd_m: float) -> list[Pairs]:
-    """Groups of cars that rolled by one distance along their track: the roll that most cars share, then the next."""
+    """Strings of cars that rolled by one distance along their track: the roll that most cars share, then the next."""
     i, j = near(b, a, np.hypot(gate_px, TRACK_M / gsd_m))
     along, across = offsets(b[i], a[j])
     same_track = (np.abs(across) * gsd_m < TRACK_M) & alike(b[i], a[j]) & (np.abs(along) <= gate_px)
@@ -182,7 +185,19 @@ def rolls(b: F64, a: F64, gate_px: float, gsd_m: float) -> list[Pairs]:
         chosen = assign(i[fits], j[fits], np.abs(along - roll)[fits])
         if len(chosen) < MIN_ROLL:
             return groups
-        groups.append(chosen)
-        free = ~np.isin(i, [p for p, _ in chosen]) & ~np.isin(j, [q for _, q in chosen])
+        strings = [[chosen[k] for k in string] for string in _strings(b[[p for p, _ in chosen]], gsd_m)]
+        groups += strings
+        gone = [pair for string in strings for pair in string]
+        free = ~fits & ~np.isin(i, [p for p, _ in gone]) & ~np.isin(j, [q for _, q in gone])
         i, j, along = i[free], j[free], along[free]
     return groups
+
+
+def _strings(cars: F64, gsd_m: float) -> list[I64]:
+    """Indices of the cars of each string of `MIN_ROLL` or more: one behind the other on one track."""
+    i, j = near(cars, cars, float(cars[:, 2].max()) + STRING_GAP_M / gsd_m)
+    turn, gap, across = ob.relative(cars, i, j)
+    coupled = (turn < TURN) & (across * gsd_m < TRACK_M) & (gap * gsd_m < STRING_GAP_M)
+    links = coo_matrix((np.ones(coupled.sum()), (i[coupled], j[coupled])), shape=(len(cars),) * 2)
+    _, string = connected_components(links, directed=False)
+    return [np.flatnonzero(string == k) for k in np.unique(string) if (string == k).sum() >= MIN_ROLL]

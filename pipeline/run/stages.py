@@ -61,7 +61,7 @@ STAGES = {
         Stage("align", 5, "registering looks to the site's frame"),
         Stage("learn", 2, "learning what never moves"),
         Stage("estimate", 10, "counting by zone"),
-        Stage("compare", 11, "comparing consecutive looks"),
+        Stage("compare", 12, "comparing consecutive looks"),
         Stage("judge", 2, "testing against the baseline"),
         Stage("draw", 5, "drawing overlays"),
     )

@@ -11,6 +11,7 @@ from models.render import render_chip
 from pipeline.change.difference import difference, normalise
 from pipeline.change.fit import robust_fit, sound
 from pipeline.change.look import Look, look
+from pipeline.change.matching import rolls
 from pipeline.change.objects import counts, match_objects
 from pipeline.change.patches import patch_summary, patches
 from pipeline.change.records import ChangeMap, Kind
@@ -179,3 +180,13 @@ def test_changed_ground_is_outlined_and_what_the_view_may_have_made_is_told_apar
     assert [(p.area_m2, p.view) for p in found] == [(70.0, True), (60.0, False)]
     assert found[1].outline.bounds == (10, 10, 30, 22)
     assert patch_summary(found) == {"counted": 1, "area_m2": 60.0, "view": 1}
+
+
+def test_cars_of_several_tracks_that_went_equally_far_have_not_rolled() -> None:
+    """What leaves and comes on five tracks makes no train, though each came ten metres from where one left."""
+    gone = [[60 + 100 * k, 50 + 6 * k, 14, 3, 0.0] for k in range(5)]
+    came = [[x + 10, *rest] for x, *rest in gone]
+    assert rolls(np.array(gone), np.array(came), 60.0, 1.0) == []
+    string = [[60 + 16 * k, 50, 14, 3, 0.0] for k in range(4)]
+    (group,) = rolls(np.array([*gone[1:], *string]), np.array([*came[1:], *([x + 22, *rest] for x, *rest in string)]), 60.0, 1.0)
+    assert group == [(k, k) for k in range(4, 8)]
