@@ -177,7 +177,9 @@ def _recall_row(where: str, gsd: float, found: list[NDArray[np.float64]], truth:
 
 def _bare_row(where: str, name: str, gsd: float, objects: int, found: int, recall: float | None = None) -> dict[str, Any]:
     """A row as of `models.evaluate.row` for a set whose labels bear no more figures than these."""
-    unknown = dict.fromkeys(("precision", "recall", "ap", "ap50", "count_error", "mape", "length_error_m", "length_within"))
+    unknown = dict.fromkeys(
+        ("precision", "recall", "ap", "ap50", "count_error", "mape", "length_error_m", "length_within", "length_error_90")
+    )
     return {"set": where, "class": name, "gsd_m": gsd, "objects": objects, "found": found, **unknown, "recall": recall}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from math import prod
+from math import hypot, prod
 from typing import Self
 
 from pipeline.activity.calls import ShipCall
@@ -126,5 +126,4 @@ def _fits(load: ShipCall, delivery: ShipCall, shortest: timedelta, longest: time
         return False
     if load.length_m is None or delivery.length_m is None:
         return True
-    error = (load.length_error_m or 0.0) + (delivery.length_error_m or 0.0)
-    return abs(load.length_m - delivery.length_m) <= error
+    return abs(load.length_m - delivery.length_m) <= hypot(load.length_error_m or 0.0, delivery.length_error_m or 0.0)

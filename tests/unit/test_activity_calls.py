@@ -117,8 +117,9 @@ def test_a_hull_is_followed_where_it_moves_and_another_may_have_followed_it() ->
     assert len(followed((old, None), (new, changes))) == 2  # of like length, and told apart by what they show
 
 
-def test_hull_error_at_three_metres() -> None:
-    assert 4 <= ship(0, 115).error_m <= 6  # METHOD 4.3
+def test_a_length_errs_as_much_as_the_head_that_measured_it() -> None:
+    assert ship(0, 115).error_m / 115 == pytest.approx(0.14, abs=0.01)  # nine of ten rendered hulls at 3 m
+    assert 0.17 <= ship(0, 115, gsd=10).error_m / 115 <= 0.21
 
 
 def test_stock_that_leaves_under_a_known_ship_infers_nothing() -> None:
