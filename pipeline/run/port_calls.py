@@ -1,6 +1,7 @@
 """Ship calls of a site and voyages between sites, from the artefacts of a run."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def route_voyages(
 
 
 def _look(job: Job, result: SiteResult, look: Sequence[Scene], k: int, estimates: Sequence[Estimate]) -> HullLook:
-    """Hulls of one look; what became of them since the look before is known where either look is one scene."""
+    """Hulls of one look, and what became of them since the look before where each is one scene: fates name the objects of a scene."""
     names = {scene.id for scene in look}
     shown = frozenset(
         (e.zone, e.zone_version)
@@ -62,7 +63,8 @@ def _look(job: Job, result: SiteResult, look: Sequence[Scene], k: int, estimates
     for scene in look:
         for zone, found in _hulls(job, result, scene).items():
             best[zone] = max(best.get(zone, (-1.0, [])), found, key=lambda shares: shares[0])
-    return HullLook(look[0].time, tuple(hull for _, hulls in best.values() for hull in hulls), shown, fates)
+    hulls = [hull if len(look) == 1 else replace(hull, row=-1) for _, some in best.values() for hull in some]
+    return HullLook(look[0].time, tuple(hulls), shown, fates)
 
 
 def _hulls(job: Job, result: SiteResult, scene: Scene) -> dict[ZoneKey, tuple[float, list[Hull]]]:
