@@ -71,7 +71,8 @@ def test_what_leans_alike_stays_as_far_as_unknown_views_may_lean() -> None:
 
 
 def test_nothing_moved_from_a_place_that_the_other_look_hides() -> None:
-    before, after = look_of(row(10)), look_of(row(10, dx=40.0))
+    one_track = np.array([1, 0, 1, 1, 1]) * row(10) + np.array([0, 50, 0, 0, 0])
+    before, after = look_of(one_track), look_of(one_track + np.array([40, 0, 0, 0, 0]))
     assert (match_objects(before, after, 1.0).kind == Kind.MOVED).any()
     hidden = replace(before, seen_by_other=np.full(10, Unseen.CLOUD, np.uint8))
     kinds = match_objects(hidden, after, 1.0).kind
