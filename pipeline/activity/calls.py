@@ -43,7 +43,7 @@ class Hull:
         x_m, y_m: centre in a frame in metres, the same for all looks of the site.
         length_m: hull length, metres.
         gsd_m: GSD of the look, metres, from which the length's error follows.
-        row: its index among the objects of its look, as fates name it.
+        row: its index among the objects of its look, as fates name it; no other hull of the look has it.
     """
 
     zone: ZoneKey
@@ -51,7 +51,7 @@ class Hull:
     y_m: float
     length_m: float
     gsd_m: float
-    row: int = -1
+    row: int
 
     @property
     def error_m(self) -> float:
@@ -130,7 +130,7 @@ def hull_calls(site: str, looks: Sequence[HullLook]) -> list[ShipCall]:
     stays: list[_Stay] = []
     for k, look in enumerate(looks):
         before, after, links = _fates(look.fates)
-        free = {hull.row if hull.row >= 0 else -2 - n: hull for n, hull in enumerate(look.hulls)}
+        free = {hull.row: hull for hull in look.hulls}
         waiting = [s for s in stays if s.gone is None]
         for stay in [s for s in waiting if s.last == k - 1 and links.get(s.row) in free]:
             stay.see(k, free.pop(links[stay.row]))

@@ -31,7 +31,7 @@ def do_learn(site: Site, reference: Scene, scenes: Sequence[Scene], made: Mappin
     """What stands on a site in every look, and its land, in pixels of its reference scene."""
     sights = []
     for scene in sorted(scenes, key=lambda s: s.time):
-        to_site = _site_map(scene, reference, made["align", scene.id])
+        to_site = to_site_map(scene, reference, made["align", scene.id])
         if to_site is not None:
             observed, found = codec.load_observed(made["observe", scene.id]), codec.load_found(made["detect", scene.id])
             sights.append(sight(scene, found, observed, to_site))
@@ -41,7 +41,8 @@ def do_learn(site: Site, reference: Scene, scenes: Sequence[Scene], made: Mappin
     codec.write_json(folder / "land.json", mapping(union_all([zone for zone in dry if zone is not None])))
 
 
-def _site_map(scene: Scene, reference: Scene, align: Path) -> NDArray[np.float64] | None:
+def to_site_map(scene: Scene, reference: Scene, align: Path) -> NDArray[np.float64] | None:
+    """(2, 3) affine from pixels of a scene to those of the site's frame, as it was aligned; None where they share no ground."""
     return site_map(scene, reference, codec.alignment_from(codec.read_json(align / "alignment.json")))
 
 
@@ -53,7 +54,7 @@ def load_permanent(folder: Path) -> list[dict[str, Any]]:
 
 def permanent_in(scene: Scene, reference: Scene, align: Path, learned: Path) -> models.Detections:
     """What is permanent, in pixels of a scene."""
-    rows, to_site = load_permanent(learned), _site_map(scene, reference, align)
+    rows, to_site = load_permanent(learned), to_site_map(scene, reference, align)
     if to_site is None or not rows:
         return models.Detections.empty()
     boxes = mapped(np.array([row["box"] for row in rows], np.float64), inverse(to_site))
@@ -77,7 +78,7 @@ def sorted_out(
 
 def _land_in(scene: Scene, reference: Scene, align: Path, learned: Path) -> BaseGeometry:
     """The land of a site, in pixels of a scene; empty where the two share no ground."""
-    land, to_site = shape(codec.read_json(learned / "land.json")), _site_map(scene, reference, align)
+    land, to_site = shape(codec.read_json(learned / "land.json")), to_site_map(scene, reference, align)
     if to_site is None:
         return shape({"type": "GeometryCollection", "geometries": []})
     (a, b, c), (d, e, f) = inverse(to_site)

@@ -12,13 +12,12 @@ from pipeline.activity.records import Estimate
 from pipeline.activity.voyages import RouteVoyages, usable_rate, voyages
 from pipeline.activity.zonal import COMPARABLE
 from pipeline.change.look import mapped
-from pipeline.change.permanent import site_map
 from pipeline.config import Route
 from pipeline.imagery.observed import exposure
 from pipeline.imagery.scene import Scene
 from pipeline.run import codec, stages
 from pipeline.run.job import Job, SiteResult
-from pipeline.run.learned import counted_in
+from pipeline.run.learned import counted_in, to_site_map
 
 
 def site_calls(job: Job, result: SiteResult) -> list[ShipCall]:
@@ -63,14 +62,16 @@ def _look(job: Job, result: SiteResult, look: Sequence[Scene], k: int, estimates
     for scene in look:
         for zone, found in _hulls(job, result, scene).items():
             best[zone] = max(best.get(zone, (-1.0, [])), found, key=lambda shares: shares[0])
-    hulls = [hull if len(look) == 1 else replace(hull, row=-1) for _, some in best.values() for hull in some]
+    hulls = [hull for _, some in best.values() for hull in some]
+    if len(look) > 1:  # rows of one scene are not those of another
+        hulls = [replace(hull, row=n) for n, hull in enumerate(hulls)]
     return HullLook(look[0].time, tuple(hulls), shown, fates)
 
 
 def _hulls(job: Job, result: SiteResult, scene: Scene) -> dict[ZoneKey, tuple[float, list[Hull]]]:
     """Share of each zone that a scene shows, and the hulls there, in metres of the site's frame."""
     align, observed = result.align[scene.id], codec.load_observed(job.folders["observe", scene.id])
-    to_site = site_map(scene, result.reference, codec.alignment_from(codec.read_json(align / "alignment.json")))
+    to_site = to_site_map(scene, result.reference, align)
     if to_site is None:
         return {}
     objects = counted_in(scene, result.reference, job.folders["detect", scene.id], align, result.learned)

@@ -19,7 +19,7 @@ def day(n: float) -> datetime:
     return START + timedelta(days=n)
 
 
-def ship(x: float, length: float, gsd: float = 3.0, row: int = -1) -> Hull:
+def ship(x: float, length: float, gsd: float = 3.0, row: int = 0) -> Hull:
     return Hull(BERTH, x, 0.0, length, gsd, row)
 
 
@@ -31,7 +31,7 @@ def fates(*rows: tuple[Kind, int, int]) -> ObjectChanges:
 
 def berth(*looks: tuple[Hull, ...] | int | None) -> list[ShipCall]:
     """Calls of looks a day apart: hulls, or how many stand one behind the other; None where the berth could not be seen."""
-    rows = [tuple(ship(300 * i, 100) for i in range(hulls)) if isinstance(hulls, int) else hulls for hulls in looks]
+    rows = [tuple(ship(300 * i, 100, row=i) for i in range(hulls)) if isinstance(hulls, int) else hulls for hulls in looks]
     shown = [frozenset({BERTH} if hulls is not None else ()) for hulls in rows]
     return hull_calls("port", [HullLook(day(k), hulls or (), seen) for k, (hulls, seen) in enumerate(zip(rows, shown, strict=True))])
 
@@ -75,7 +75,7 @@ def test_no_call_begins_or_ends_at_a_look_that_could_not_be_seen() -> None:
 
 
 def test_two_ships_at_one_quay_are_two_calls() -> None:
-    first, second = berth((), (ship(0, 115),), None, (ship(6, 117), ship(200, 180)), (ship(201, 178),), ())
+    first, second = berth((), (ship(0, 115),), None, (ship(6, 117), ship(200, 180, row=1)), (ship(201, 178),), ())
     assert (first.last_empty, first.first_seen, first.last_seen, first.first_empty) == (day(0), day(1), day(3), day(4))
     assert (first.unseen_looks, first.length_m) == (1, 116.0)
     assert (second.last_empty, second.first_seen, second.first_empty) == (day(1), day(3), day(5))

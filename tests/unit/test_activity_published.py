@@ -115,7 +115,7 @@ def test_t5_june_2024_is_a_new_maximum_and_mostly_ore_and_tank() -> None:
 def pier_calls() -> list[ShipCall]:
     """Calls at the pier by its published looks: one place, one ship or none; lengths were published for none of them."""
     pier = ("nk-pier", 1)
-    hull = Hull(pier, 0.0, 0.0, 115.0, 3.0)
+    hull = Hull(pier, 0.0, 0.0, 115.0, 3.0, row=0)
     counts = sorted((e for e in case("rajin") if (e.zone, e.cls) == ("nk-pier", "vessel")), key=lambda e: e.time)
     return hull_calls("rajin", [HullLook(e.time, (hull,) if e.value else (), frozenset({pier})) for e in counts])
 
