@@ -40,6 +40,7 @@ class Recipe:
         fails: what was seen to go wrong, by the eye, one line an image; for the model card.
         folder: where the recipe lies.
         trunk_rate: rate of what came with weights from ImageNet, over `lr`; 0 leaves it as it came, which takes a third of the time.
+        on_real: share of the renders that are drawn on real pictures that hold no targets, by weight.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Recipe:
     fails: tuple[str, ...]
     folder: Path
     trunk_rate: float = 0.1
+    on_real: float = 0.0
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":

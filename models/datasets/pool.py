@@ -23,12 +23,13 @@ from models.datasets.real import Picture, Shelf, sample
 from models.network import BOX_CHANNELS, OUT_STRIDE
 from models.recipe import Recipe
 from models.render import Chip, render_chip
+from models.render.canvas import Backdrop
 from models.render.chip import share_inside
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
 
-POOL_VERSION = 3
+POOL_VERSION = 4
 """Raised with every change of what the same recipe, pictures and seeds give: of the renderer, `models.codec`, how crops are cut."""
 MOST_OBJECTS = 1024
 """In a chip; 1264 boxes of 10 ft would fill one of 96 m square. The boxes of the smallest beyond it are not learned."""
@@ -38,6 +39,8 @@ PARTS = 4
 """For each core: few, since each reads the recipe's pictures anew; several, since no two take the same time."""
 STRETCH = (0.8, 1.25)
 """Of a chip along either axis, log-uniform."""
+BACKDROP_GAIN = (0.6, 1.4)
+"""Brightness of a real place under a render, over its own: what stands on it was not seen in its light."""
 CARE, VALID = 1, 2
 """Bits of a cell: the heat loss is on; it holds data."""
 
@@ -139,12 +142,27 @@ class Maker:
             kind, seed = self.chips[index]
             low, high = r.sensor_gsd_m
             u = np.random.default_rng((seed, 1)).random()
-            chip = render_chip(seed, kind, r.working_gsd_m, r.size_px, float(low * (high / low) ** u))
+            backdrop = self.backdrop(np.random.default_rng((seed, 4)))
+            chip = render_chip(seed, kind, r.working_gsd_m, r.size_px, float(low * (high / low) ** u), backdrop)
             return stretched(chip, np.random.default_rng((seed, 3)))
         rng = np.random.default_rng((2, index - len(self.chips)))
         source = self.pictures[rng.choice(len(self.pictures), p=self.shares)]
         picture = source.near(rng, r.size_px * r.working_gsd_m / source.gsd_m)
         return sample(picture, rng, r.working_gsd_m, r.size_px, r.sensor_gsd_m)
+
+    def backdrop(self, rng: np.random.Generator) -> Backdrop | None:
+        """A real place for a render to stand on, darker or brighter than it was, or None for ground of its own.
+
+        Where every real picture is without containers, a network learns that what looks real holds none.
+        """
+        empty = [k for k, p in enumerate(self.pictures) if isinstance(p, Picture) and not len(p.boxes)]
+        if not empty or rng.random() >= self.recipe.on_real:
+            return None
+        source = self.pictures[rng.choice(empty, p=self.shares[empty] / self.shares[empty].sum())]
+        assert isinstance(source, Picture)
+        r = self.recipe
+        place = sample(source, rng, r.working_gsd_m, r.size_px, (r.working_gsd_m, r.working_gsd_m))
+        return place.pixels.transpose(1, 2, 0) * np.float32(rng.uniform(*BACKDROP_GAIN)), place.valid
 
     def fill(self, pool: Pool, indices: NDArray[np.int64]) -> None:
         """Make some examples."""
@@ -192,7 +210,7 @@ def fill_pool(recipe: Recipe, folder: Path) -> tuple[Pool, int]:
     maker = Maker.of(recipe)
     r = recipe
     read = POOL_VERSION, maker.number, [picture.digest for picture in maker.pictures]
-    told = (r.renders, r.real, r.real_crops, r.size_px, r.working_gsd_m, r.sensor_gsd_m, r.classes, STRETCH, read)
+    told = (r.renders, r.real, r.real_crops, r.size_px, r.working_gsd_m, r.sensor_gsd_m, r.classes, r.on_real, STRETCH, read)
     home = folder / f"pool-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
     size = maker.number, recipe.size_px, len(recipe.classes)
     pool = Pool.open(home, *size)

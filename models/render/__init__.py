@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.render import decoys, docks, lookalikes, looks, port, scenes, shore, terminals
-from models.render.canvas import Canvas, Light, pan_sharpened, sense
+from models.render.canvas import Backdrop, Canvas, Light, pan_sharpened, sense
 from models.render.chip import Chip, with_labels
 
 __all__ = ["DEMO_SEEDS", "EVALUATION_SEEDS", "KINDS", "Chip", "render_chip"]
@@ -40,7 +40,14 @@ KINDS: dict[str, Callable[[Canvas], None]] = {
 }
 
 
-def render_chip(seed: int, kind: str, gsd_m: float, size_px: int, sensor_gsd_m: float | None = None) -> Chip:
+def render_chip(
+    seed: int,
+    kind: str,
+    gsd_m: float,
+    size_px: int,
+    sensor_gsd_m: float | None = None,
+    backdrop: Backdrop | None = None,
+) -> Chip:
     """Render one scene of a kind.
 
     Args:
@@ -49,6 +56,7 @@ def render_chip(seed: int, kind: str, gsd_m: float, size_px: int, sensor_gsd_m: 
         gsd_m: GSD of the result, metres per pixel.
         size_px: side of the result, pixels.
         sensor_gsd_m: GSD the sensor worked at, at least `gsd_m`; the result is resampled to `gsd_m`.
+        backdrop: a real place without objects to draw the scene on, instead of on ground of its own.
     """
     rng = np.random.default_rng(seed)
     light = Light.draw(rng)
@@ -56,7 +64,7 @@ def render_chip(seed: int, kind: str, gsd_m: float, size_px: int, sensor_gsd_m: 
         light = replace(light, depth=rng.uniform(*DEEPER))
     if rng.random() < ASLANT:
         light = replace(light, lean=light.lean / np.hypot(*light.lean) * np.tan(np.radians(rng.uniform(*ASLANT_DEG))))
-    canvas = Canvas(size_px, gsd_m, rng, light)
+    canvas = Canvas(size_px, gsd_m, rng, light, backdrop)
     KINDS[kind](canvas)
     coarsen = max(1.0, (sensor_gsd_m or gsd_m) / gsd_m)
     pixels = sense(pan_sharpened(canvas.image, rng, coarsen), rng, coarsen)

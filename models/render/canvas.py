@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Colour = tuple[float, float, float]
+Backdrop = tuple[F32, NDArray[np.bool_]]
+"""(H, W, 3) pixels of a real place, 0..1 and above, and (H, W) where they are known."""
 
 SHADE = (0.1, 0.55)
 """What a shadow leaves of the light: a clear sky gives a tenth to a quarter of it, and products are stretched from their darkest
@@ -103,12 +105,14 @@ class Canvas:
         top: (size, size) int32, mark of the object that a pixel shows, 0 for none.
         marks: objects drawn so far, those that a scene took back among them.
         lit: (size, size) float32, share of the light that shadows leave.
+        backdrop: a real place to draw the scene on, instead of on ground of its own.
     """
 
     size: int
     gsd_m: float
     rng: np.random.Generator
     light: Light
+    backdrop: Backdrop | None = None
     image: F32 = field(init=False)
     water: F32 = field(default_factory=lambda: np.ones(3, np.float32))
     labels: list[Label] = field(default_factory=list)

@@ -12,11 +12,14 @@ COUPLING = (0.8, 1.9)
 
 
 def ground(c: Canvas, colour: Colour) -> None:
-    """Plain ground with mottle and grain."""
+    """Plain ground with mottle and grain; what is known of a real place lies over it."""
     c.image[:] = np.asarray(colour, np.float32)
     c.mottle(c.rng.uniform(8, 40), 0.07)
     c.mottle(c.rng.uniform(1, 4), 0.05)
     c.grain(c.rng.uniform(0.02, 0.10))
+    if c.backdrop is not None:
+        pixels, known = c.backdrop
+        c.image[known] = pixels[known]
 
 
 def _curve(c: Canvas, offset: float, theta: float, bend: float) -> F64:

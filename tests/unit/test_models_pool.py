@@ -157,6 +157,19 @@ def test_a_pool_follows_its_labels_pictures_and_version(recipe: Recipe, tmp_path
     assert len(list((tmp_path / "run").iterdir())) == 4
 
 
+def test_renders_stand_on_real_places_that_hold_no_targets(recipe: Recipe, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "p.png"), np.full((400, 400, 3), (0, 250, 0), np.uint8))
+    empty = replace(pictured(recipe, tmp_path, []), renders=recipe.renders, on_real=1.0)
+    on_green, on_own = Maker.of(empty).make(1), Maker.of(replace(empty, on_real=0.0)).make(1)
+    assert len(on_own.boxes) > 0
+    assert np.array_equal(on_green.boxes, on_own.boxes)
+    red, green, blue = on_green.pixels - on_own.pixels
+    assert (green > red + 0.05).mean() > 0.2
+    assert (green > blue + 0.05).mean() > 0.2
+    full = replace(pictured(recipe, tmp_path, [(20, 20)]), renders=recipe.renders, on_real=1.0)  # its boxes would go unlabelled
+    assert np.array_equal(Maker.of(full).make(1).pixels, on_own.pixels)
+
+
 def test_of_too_many_objects_the_largest_are_learned(recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     n = MOST_OBJECTS + 76
     y, x = np.divmod(np.arange(n), 40)
