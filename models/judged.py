@@ -6,6 +6,7 @@ Objects marked uncertain, and what lies in ``ignore`` polygons, are neither want
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, Any]], list[str], list[Case]]:
-    """Rows as in `models.evaluate.evaluate`, one per label file and class; what was left out; and every label file as a case."""
+    """Rows as in `models.evaluate.evaluate`, one a class and patch, or file; what was left out; every file as a case."""
     rows: list[dict[str, Any]] = []
     skipped: list[str] = []
     cases: list[Case] = []
@@ -51,7 +52,8 @@ def judge_all(model: str, labels: Path, imagery: Path) -> tuple[list[dict[str, A
             if isinstance(case, str):
                 skipped.append(case)
             elif case is not None:
-                rows += [row(case.where, CLASSES[i], case.gsd_m, [case], head.gsd.working_m) for i in np.unique(case.classes)]
+                for part in patches(case, path, head.gsd.working_m):
+                    rows += [row(part.where, CLASSES[i], case.gsd_m, [part], head.gsd.working_m) for i in np.unique(part.classes)]
                 cases.append(case)
     return rows, skipped, cases
 
@@ -81,6 +83,25 @@ def judge_file(head: Detector, path: Path, imagery: Path) -> Case | str | None:
     boxes = np.concatenate([sure for _, sure in judged]) * (zoom, zoom, zoom, zoom, 1)
     classes = np.repeat([CLASSES.index(name) for name in wanted], [len(sure) for _, sure in judged]).astype(np.uint8)
     return Case(path.stem, labels["gsd_m"], pixels, parts[0], boxes, classes, np.ones(len(boxes), np.bool_), parts[1])
+
+
+def patches(case: Case, path: Path, working_m: float) -> list[Case]:
+    """The patches of a case, each under its own name; the whole case where its label file has none."""
+    labels = json.loads(path.read_text(encoding="utf-8"))
+    zoom = labels["gsd_m"] / working_m
+    drawn = [f for f in labels["features"] if f["properties"]["class"] == "patch"]
+    areas = [shapely.Polygon(np.array(f["geometry"]["coordinates"][0]) * zoom) for f in drawn]
+    return [_within(case, a, f["properties"]["name"]) for a, f in zip(areas, drawn, strict=True)] or [case]
+
+
+def _within(case: Case, area: shapely.Polygon, name: str) -> Case:
+    """What of a case has its centre in an area."""
+    proposals = case.found if case.proposals is None else case.proposals
+    mine, found, proposed = (shapely.contains(area, shapely.points(b[:, :2])) for b in (case.boxes, case.found.boxes, proposals.boxes))
+    return replace(
+        case, where=f"{case.where} {name}", found=case.found.take(found), boxes=case.boxes[mine], classes=case.classes[mine],
+        asked=case.asked[mine], proposals=proposals.take(proposed),
+    )  # fmt: skip
 
 
 LONG_HULL_M = 80.0

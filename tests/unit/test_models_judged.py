@@ -13,7 +13,7 @@ import models
 from models import boxes as ob
 from models.datasets.labels import read_labels
 from models.evaluate import Case, Score, score
-from models.judged import BUSAN_SPLIT, TRAINED_ON, judge_file, label_files
+from models.judged import BUSAN_SPLIT, TRAINED_ON, judge_file, label_files, patches
 from models.recipe import Recipe
 from models.render import render_chip
 
@@ -60,6 +60,24 @@ def test_truth_patches_and_doubt(head: models.Detector, tmp_path: Path) -> None:
     doubt = judge_file(head, write(tmp_path, [feature(r, "container", certain=False) for r in rings], image), tmp_path)
     assert counts(doubt).objects == 0
     assert counts(doubt).found <= whole.found - whole.hits  # what hit a doubtful object is not held against the head
+
+
+def test_each_patch_is_judged_by_itself(head: models.Detector, tmp_path: Path) -> None:
+    chip = render_chip(5_002_000, "terminal", 0.3, 320)
+    image = tmp_path / "chip.png"
+    Image.fromarray((chip.pixels.transpose(1, 2, 0) * 255).astype(np.uint8)).save(image)
+    mine = chip.boxes[(chip.classes == 0) & (chip.visible > 0.9)]
+    west = [[0, 0], [160, 0], [160, 320], [0, 320]]
+    labels = [feature(r, "container") for r in ob.corners(mine)]
+    halves = [feature(west, "patch", name="west"), feature([[x + 160, y] for x, y in west], "patch", name="east")]
+    case = judge_file(head, write(tmp_path, labels + halves, image), tmp_path)
+    assert isinstance(case, Case)
+    parts = patches(case, tmp_path / "labels.geojson", head.gsd.working_m)
+    assert [part.where for part in parts] == ["labels west", "labels east"]
+    assert [counts(part).objects for part in parts] == [int((mine[:, 0] < 160).sum()), int((mine[:, 0] >= 160).sum())]
+    assert sum(counts(part).found for part in parts) == counts(case).found
+    write(tmp_path, labels, image)
+    assert patches(case, tmp_path / "labels.geojson", head.gsd.working_m) == [case]
 
 
 def test_an_absent_or_another_image_is_said(head: models.Detector, tmp_path: Path) -> None:
