@@ -161,7 +161,7 @@ class Detector(Protocol):
 
     @property
     def name(self) -> str:
-        """Name and version, e.g. ``yard-4``."""
+        """Name and version, e.g. ``yard-5``."""
 
     @property
     def sha256(self) -> str:
