@@ -86,22 +86,26 @@ def judge_file(head: Detector, path: Path, imagery: Path) -> Case | str | None:
 
 
 def patches(case: Case, path: Path, working_m: float) -> list[Case]:
-    """The patches of a case, each under its own name; the whole case where its label file has none."""
+    """The patches of a case, each under its own name, with what has its centre there; the whole case where its label file has none."""
     labels = json.loads(path.read_text(encoding="utf-8"))
     zoom = labels["gsd_m"] / working_m
-    drawn = [f for f in labels["features"] if f["properties"]["class"] == "patch"]
-    areas = [shapely.Polygon(np.array(f["geometry"]["coordinates"][0]) * zoom) for f in drawn]
-    return [_within(case, a, f["properties"]["name"]) for a, f in zip(areas, drawn, strict=True)] or [case]
+    names = [f["properties"]["name"] for f in labels["features"] if f["properties"]["class"] == "patch"]
+    ranked = case.found if case.proposals is None else case.proposals
+    parts = []
+    for name, area in zip(names, _polygons(labels["features"], "patch"), strict=True):
+        mine, found, proposed = (_within(area, boxes, zoom) for boxes in (case.boxes, case.found.boxes, ranked.boxes))
+        parts.append(
+            replace(
+                case, where=f"{case.where} {name}", found=case.found.take(found), proposals=ranked.take(proposed),
+                boxes=case.boxes[mine], classes=case.classes[mine], asked=case.asked[mine],
+            )
+        )  # fmt: skip
+    return parts or [case]
 
 
-def _within(case: Case, area: shapely.Polygon, name: str) -> Case:
-    """What of a case has its centre in an area."""
-    proposals = case.found if case.proposals is None else case.proposals
-    mine, found, proposed = (shapely.contains(area, shapely.points(b[:, :2])) for b in (case.boxes, case.found.boxes, proposals.boxes))
-    return replace(
-        case, where=f"{case.where} {name}", found=case.found.take(found), boxes=case.boxes[mine], classes=case.classes[mine],
-        asked=case.asked[mine], proposals=proposals.take(proposed),
-    )  # fmt: skip
+def _within(area: shapely.Geometry, boxes: NDArray[np.float64], zoom: float = 1.0) -> NDArray[np.bool_]:
+    """(N,) boxes, in pixels `zoom` times as many as those of an area, whose centre lies in it."""
+    return np.asarray(shapely.contains(area, shapely.points(boxes[:, :2] / zoom)))
 
 
 LONG_HULL_M = 80.0
@@ -206,16 +210,15 @@ def _bare_row(where: str, name: str, gsd: float, objects: int, found: int, recal
 
 def _judged(found: Detections, features: list[dict[str, Any]], name: str) -> tuple[Detections, NDArray[np.float64]]:
     """Detections of one class that count, and the objects that are asked for, both in pixels of the picture."""
-    patches, ignored = (_polygons(features, kind) for kind in ("patch", "ignore"))
+    read, ignored = (_polygons(features, kind) for kind in ("patch", "ignore"))
     sure, unsure = (_boxes(features, name, certain=c) for c in (True, False))
     keep = np.ones(len(found), np.bool_)
-    points = shapely.points(found.boxes[:, :2])
-    if patches:
-        area = shapely.union_all(patches)
-        keep &= shapely.contains(area, points)
-        sure = sure[shapely.contains(area, shapely.points(sure[:, :2]))]
+    if read:
+        area = shapely.union_all(read)
+        keep &= _within(area, found.boxes)
+        sure = sure[_within(area, sure)]
     if ignored:
-        keep &= ~shapely.contains(shapely.union_all(ignored), points)
+        keep &= ~_within(shapely.union_all(ignored), found.boxes)
     doubtful = ob.iou_matrix(found.boxes, unsure).max(axis=1, initial=0) >= MATCH_IOU
     certain = ob.iou_matrix(found.boxes, sure).max(axis=1, initial=0) >= MATCH_IOU
     return found.take(keep & (certain | ~doubtful)), sure

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import models
@@ -38,6 +39,14 @@ def feature(ring: Any, cls: str, **properties: Any) -> dict[str, Any]:
     return {"geometry": {"type": "Polygon", "coordinates": [closed]}, "properties": {"class": cls, **properties}}
 
 
+def labelled(folder: Path) -> tuple[Path, NDArray[np.float64]]:
+    """A rendered terminal as a picture, and the containers that are whole in it."""
+    chip = render_chip(5_002_000, "terminal", 0.3, 320)
+    image = folder / "chip.png"
+    Image.fromarray((chip.pixels.transpose(1, 2, 0) * 255).astype(np.uint8)).save(image)
+    return image, chip.boxes[(chip.classes == 0) & (chip.visible > 0.9)]
+
+
 def counts(case: Case | str | None) -> Score:
     assert isinstance(case, Case)
     boxes, truth = case.of("container")
@@ -45,10 +54,7 @@ def counts(case: Case | str | None) -> Score:
 
 
 def test_truth_patches_and_doubt(head: models.Detector, tmp_path: Path) -> None:
-    chip = render_chip(5_002_000, "terminal", 0.3, 320)
-    image = tmp_path / "chip.png"
-    Image.fromarray((chip.pixels.transpose(1, 2, 0) * 255).astype(np.uint8)).save(image)
-    mine = chip.boxes[(chip.classes == 0) & (chip.visible > 0.9)]
+    image, mine = labelled(tmp_path)
     rings = ob.corners(mine)
     everything = judge_file(head, write(tmp_path, [feature(r, "container") for r in rings], image), tmp_path)
     whole = counts(everything)
@@ -63,10 +69,7 @@ def test_truth_patches_and_doubt(head: models.Detector, tmp_path: Path) -> None:
 
 
 def test_each_patch_is_judged_by_itself(head: models.Detector, tmp_path: Path) -> None:
-    chip = render_chip(5_002_000, "terminal", 0.3, 320)
-    image = tmp_path / "chip.png"
-    Image.fromarray((chip.pixels.transpose(1, 2, 0) * 255).astype(np.uint8)).save(image)
-    mine = chip.boxes[(chip.classes == 0) & (chip.visible > 0.9)]
+    image, mine = labelled(tmp_path)
     west = [[0, 0], [160, 0], [160, 320], [0, 320]]
     labels = [feature(r, "container") for r in ob.corners(mine)]
     halves = [feature(west, "patch", name="west"), feature([[x + 160, y] for x, y in west], "patch", name="east")]
