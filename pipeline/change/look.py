@@ -76,11 +76,6 @@ def size_of(affine: F64) -> float:
     return float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
 
 
-def inverse(affine: F64) -> F64:
-    """The affine (2, 3) that maps back."""
-    return np.asarray(np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2], np.float64)
-
-
 def mapped(boxes: F64, affine: F64) -> F64:
     """(N, 5) boxes as an affine (2, 3) that keeps angles lays them."""
     out = boxes.copy()

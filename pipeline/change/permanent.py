@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from models import CLASSES, Detections
 from models import boxes as ob
-from pipeline.change.look import inverse, mapped, size_of, strength_of
+from pipeline.change.look import mapped, size_of, strength_of
 from pipeline.change.matching import ANSWER, near
 from pipeline.change.records import Alignment
+from pipeline.change.warping import inverse
 from pipeline.detection.scene import SceneDetections
 from pipeline.grid import Window
 from pipeline.imagery.files import opened

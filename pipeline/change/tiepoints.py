@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from pipeline.change.warping import patch
+from pipeline.change.warping import inverse, patch
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -115,8 +115,8 @@ def places(before: View, after: View, start: F64, window: int, most: int) -> F64
     if len(corners) <= most:
         return corners
     centres = corners + window / 2
-    inverse = np.linalg.inv(np.vstack([start, [0, 0, 1]]))[:2]
-    texture = np.minimum(_texture(before, centres, window), _texture(after, centres @ inverse[:, :2].T + inverse[:, 2], window))
+    back = inverse(start)
+    texture = np.minimum(_texture(before, centres, window), _texture(after, centres @ back[:, :2].T + back[:, 2], window))
     cell = np.sqrt(np.prod(np.ptp(centres, axis=0) + window) / most)
     cells = np.floor(centres / cell).astype(np.int64) @ (1, 1 << 20)
     order = np.lexsort((-texture, cells))
@@ -142,8 +142,8 @@ def _shared(before: View, after: View, start: F64, corners: F64, window: int) ->
     """(N,) share of each window, sampled at 8 x 8 places, that both looks saw."""
     offsets = (np.arange(8) + 0.5) * window / 8
     points = (corners[:, None] + np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(1, -1, 2)).reshape(-1, 2)
-    inverse = np.linalg.inv(np.vstack([start, [0, 0, 1]]))[:2]
-    seen = seen_at(before.valid, points) & seen_at(after.valid, points @ inverse[:, :2].T + inverse[:, 2])
+    back = inverse(start)
+    seen = seen_at(before.valid, points) & seen_at(after.valid, points @ back[:, :2].T + back[:, 2])
     return np.asarray(seen.reshape(len(corners), -1).mean(axis=1))
 
 
@@ -173,8 +173,8 @@ def tie_points(before: View, after: View, start: F64, window: int, most: int) ->
     a, b, corners = a[textured], b[textured], corners[textured]
     shifts, clear = _peaks(correlate(a, b, 0.7))
     centres = corners[clear] + window / 2
-    inverse = np.linalg.inv(np.vstack([start, [0, 0, 1]]))[:2]
-    sources = (centres - shifts[clear]) @ inverse[:, :2].T + inverse[:, 2]
+    back = inverse(start)
+    sources = (centres - shifts[clear]) @ back[:, :2].T + back[:, 2]
     return TiePoints(centres, sources, len(corners), _independent(corners, window))
 
 

@@ -11,6 +11,11 @@ F64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 
+def inverse(affine: F64) -> F64:
+    """The affine (2, 3) that maps back."""
+    return np.asarray(np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2], np.float64)
+
+
 def centred(matrix: F64) -> F64:
     """The same map for OpenCV, which counts from pixel centres."""
     out = np.array(matrix, np.float64)
@@ -36,9 +41,9 @@ def patch(grey: F32, valid: Bool, matrix: F64, corner: tuple[int, int], size: tu
     x, y = corner
     if np.array_equal(matrix, np.eye(3)[:2]) and x >= 0 and y >= 0 and x + width <= grey.shape[1] and y + height <= grey.shape[0]:
         return grey[y : y + height, x : x + width], valid[y : y + height, x : x + width]
-    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    back = inverse(matrix)
     ring = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64) + corner
-    source = ring @ inverse[:, :2].T + inverse[:, 2]
+    source = ring @ back[:, :2].T + back[:, 2]
     low = np.clip(np.floor(source.min(axis=0)).astype(int) - 3, 0, grey.shape[::-1])
     high = np.clip(np.ceil(source.max(axis=0)).astype(int) + 3, low, grey.shape[::-1])
     cut = (slice(low[1], high[1]), slice(low[0], high[0]))

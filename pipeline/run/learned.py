@@ -14,8 +14,9 @@ from shapely.geometry.base import BaseGeometry
 import models
 from models import CLASSES
 from models import boxes as ob
-from pipeline.change.look import inverse, mapped
+from pipeline.change.look import mapped
 from pipeline.change.permanent import find_permanent, sight, site_map, without_permanent
+from pipeline.change.warping import inverse
 from pipeline.imagery.place import to_scene_pixels
 from pipeline.imagery.scene import Scene
 from pipeline.run import codec
