@@ -28,8 +28,8 @@ demo: $(STAMP) ## run the embedded default and print where the overlays and the 
 run: $(STAMP) ## run one job: make run RUN=configs/runs/long-beach.yaml
 	$(BIN)/yardwatch run $(RUN)
 
-test: $(STAMP) ## every test (real imagery is used where ../shared/imagery is present)
-	$(BIN)/python -m pytest
+test: $(STAMP) ## every test, on all cores (real imagery is used where ../shared/imagery is present)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 test-quick: $(STAMP) ## the tests that take milliseconds
 	$(BIN)/python -m pytest -m 'not slow'

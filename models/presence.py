@@ -4,7 +4,8 @@ Boxes and scores of a detector say how sure it was of either look by itself. Wha
 same wagon under another sun has its ends, doors and load where they were, bare track has rails instead, and the neighbours on the same
 track tell how bodies and ballast look that day. The network is shown a window of 38 by 13 m along the body, the picture of each look
 and the boxes that the detector drew in each, and answers with the chance that the body came or went. It learns the detector's errors
-from renders whose truth is known (``tests/bench/fit_presence.py``), so that fates do not hang on them (METHOD 7).
+from renders whose truth is known (``tests/bench/fit_presence.py``), so that fates do not hang on them (METHOD 7); and from a real yard,
+whose second look is made from the first, that what looks alike has stayed: renders alone teach it to trust boxes.
 """
 
 from collections.abc import Iterator

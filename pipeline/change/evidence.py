@@ -10,9 +10,10 @@ subtracting its answers reports a third of a yard as changed. What tells an even
 4. how often that look misses what stands, by the share of objects that it shows only just (below `POOR` of the threshold): as many
    lie below a third of it as between one and two.
 
-`chance_of_change` weighs the four. Of cars in looks of 0.85 m or finer a network that sees the pixels of both is asked instead
-(`models.presence`). Where the chance is low, the gradients inside an outline tell what stayed from what stays open:
-they recur where the same body stands in both looks (gain and offset of the two looks cancel).
+`chance_of_change` weighs the four. Of cars and what stands on them, in looks of 0.85 m or finer, a network that sees the pixels of
+both is asked instead (`models.presence`), also where the other look has a box that is not firm. Where the chance is low, the
+gradients inside an outline tell what stayed from what stays open: they recur where the same body stands in both looks (gain and offset
+of the two looks cancel).
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,9 @@ MOST_OWN, MOST_ANSWER = 3.0, 1.5
 CHANGED = 0.33
 """Chance from which a change is reported: half of the F1 that it gives on those yards, where F1 is highest (Lipton et al. 2014)."""
 GONE = 0.4
-"""Likewise, of chances that `models.presence` tells: half of its F1 on yards that taught it nothing is 0.37, and F1 is flat to 0.5."""
+"""Likewise, of chances that `models.presence` tells: half of its F1 on yards that taught it nothing, rendered or real, is 0.4."""
+FIRM = 1.5
+"""Thresholds high: an answer that is stronger is not doubted by pixels, since boxes on bare track score less."""
 STILL_THERE = 0.7
 """Correlation of the gradients inside an outline from which the same body stands there: half of its structure is explained."""
 SAME_LIGHT = 0.85

@@ -126,11 +126,11 @@ class _Match:
         gate = self.gate_px * (ROLL_FIRST if strings else 1.0)
         every = tuple(np.arange(len(self.boxes[s])) for s in (0, 1))
         sure = [i[self._strength(s) >= 1] for s, i in enumerate(every)]
-        pairs = self._stay(sure, gate)
+        pairs = self._unparted(self._stay(sure, gate))
         # where a car left a string the network still expects one, and its weak box there counts: no proof that the car stayed
         lone = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
         chances = [self._chances(s, lone) for s in (0, 1)]
-        firm = [i[chances[s][i] < self._limit()] for s, i in enumerate(lone)]
+        firm = [i[chances[s][i] < self._limits(s)[i]] for s, i in enumerate(lone)]
         pairs += self._stay(firm, gate)
         free = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
         both = [np.intersect1d(firm[s], free[s]) for s in (0, 1)]
@@ -141,7 +141,7 @@ class _Match:
         if strings:
             moves = [m for m in moves if self._both_seen(*m)]
             rest = [np.setdiff1d(loose[s], [m[s] for m in moves]) for s in (0, 1)]
-            near = self._stay([np.intersect1d(r, sure[s]) for s, r in enumerate(rest)], self.gate_px)
+            near = self._stay([np.intersect1d(r, np.intersect1d(sure[s], firm[s])) for s, r in enumerate(rest)], self.gate_px)
             pairs, loose = pairs + near, [np.setdiff1d(loose[s], [p[s] for p in near]) for s in (0, 1)]
         else:
             still = [m for m in moves if self._still(*m)]
@@ -186,6 +186,17 @@ class _Match:
         found = matching.stay(self.boxes[0][members[0]], self.boxes[1][members[1]], gate_px)
         return [(int(members[0][i]), int(members[1][j])) for i, j in found]
 
+    def _unparted(self, pairs: matching.Pairs) -> matching.Pairs:
+        """Pairs less those of which the pixels say that one body is gone, and a box on bare track was taken for it."""
+        for side in (0, 1):
+            known = self._by_pixels(side) & (self._states(side) == Unseen.OBSERVED)
+            answer = self._strength(1 - side)
+            asked = [p for p in pairs if known[p[side]] and answer[p[1 - side]] < evidence.FIRM]
+            chances = self._gone(side, np.array([p[side] for p in asked], np.int64))
+            parted = {p for p, chance in zip(asked, chances, strict=True) if chance >= evidence.GONE}
+            pairs = [p for p in pairs if p not in parted]
+        return pairs
+
     def _hinted(self, side: int, free: NDArray[np.int64]) -> NDArray[np.int64]:
         """Free objects for which a weak box stands in the other look."""
         pairs = matching.stay(self.boxes[side][free], self.hints[1 - side][0], self.gate_px, HINT_RATIO)
@@ -193,19 +204,29 @@ class _Match:
 
     def _chances(self, side: int, lone: Sequence[NDArray[np.int64]]) -> F64:
         """(N,) chance of each lone object to have come or gone: by pixels where a network may be asked, else by boxes."""
-        if self.structure is None or not self._by_pixels():
-            return self._by_boxes(side, lone)
-        chances = np.zeros(len(self.boxes[side]))
-        looks = [self._view(s, self.structure[s]) for s in (side, 1 - side)]
-        chances[lone[side]] = presence.chance_gone(looks[0], looks[1], self.boxes[side][lone[side]], self.gsd_m)
+        chances, asked = self._by_boxes(side, lone), lone[side][self._by_pixels(side)[lone[side]]]
+        chances[asked] = self._gone(side, asked)
         return chances
 
-    def _by_pixels(self) -> bool:
-        return self.structure is not None and CLASSES[self.cls] == "railcar" and self.gsd_m <= presence.COARSEST_M
+    def _gone(self, side: int, bodies: NDArray[np.int64]) -> F64:
+        """Chance of some bodies that they do not stand in the other look, by the pixels of both."""
+        if self.structure is None or len(bodies) == 0:
+            return np.zeros(0)
+        looks = [self._view(s, self.structure[s]) for s in (side, 1 - side)]
+        return presence.chance_gone(looks[0], looks[1], self.boxes[side][bodies], self.gsd_m)
 
-    def _limit(self) -> float:
-        """Chance from which a change is reported."""
-        return evidence.GONE if self._by_pixels() else evidence.CHANGED
+    def _by_pixels(self, side: int) -> NDArray[np.bool_]:
+        """(N,) whether pixels are asked about an object: about cars and what stands on them, which taught the network."""
+        number, own = len(self.boxes[side]), self.looks[side]
+        if self.structure is None or self.gsd_m > presence.COARSEST_M or CLASSES[self.cls] == "vessel":
+            return np.zeros(number, np.bool_)
+        if CLASSES[self.cls] == "railcar":
+            return np.ones(number, np.bool_)
+        return matching.covered(own.boxes[self.index[side]], own.boxes[own.classes == CLASSES.index("railcar")])
+
+    def _limits(self, side: int) -> F64:
+        """(N,) chance from which a change is reported."""
+        return np.where(self._by_pixels(side), evidence.GONE, evidence.CHANGED)
 
     def _by_boxes(self, side: int, lone: Sequence[NDArray[np.int64]]) -> F64:
         """(N,) that chance by what the other look's boxes show in the place of each object and have no partner for."""
@@ -272,11 +293,11 @@ class _Match:
         """Fate of what only one look is sure of: changed as far as the evidence carries, else persisted or uncertain."""
         others = np.concatenate([self.boxes[1 - side], self.hints[1 - side][0]])
         taken = matching.covered(self.boxes[side][free], others) & (CLASSES[self.cls] != "vessel")
-        rows = []
+        by_pixels, limits, rows = self._by_pixels(side), self._limits(side), []
         for i, occupied in zip(free.tolist(), taken, strict=True):
             if self._blank(side, i):
                 rows.append(self._single(Kind.UNCERTAIN, side, i, BLANK))
-            elif chances[i] >= self._limit() and not (self._by_pixels() and self._shown(side, i, evidence.SAME_LIGHT)):
+            elif chances[i] >= limits[i] and not (by_pixels[i] and self._shown(side, i, evidence.SAME_LIGHT)):
                 rows.append(self._single(Kind.APPEARED if side else Kind.DEPARTED, side, i))
             elif self._shown(side, i, evidence.STILL_THERE):
                 rows.append(self._single(Kind.PERSISTED, side, i, SHOWN))

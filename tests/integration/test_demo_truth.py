@@ -17,6 +17,8 @@ import yaml
 
 DEMO = Path(__file__).resolve().parents[2] / "fixtures" / "demo"
 pytestmark = pytest.mark.slow
+one_demo = pytest.mark.xdist_group("demo")
+"""On one of the processes of the tests, so that the demo runs once for all of these."""
 
 
 def start(config: Path, out: Path) -> "subprocess.Popen[str]":
@@ -55,6 +57,7 @@ def test_the_fixtures_are_the_ones_that_were_built() -> None:
         assert hashlib.sha256((DEMO / name).read_bytes()).hexdigest() == want, name
 
 
+@one_demo
 def test_the_planted_surge_is_found_and_nothing_else_is_raised(demo: tuple[Path, dict[str, Any]], truth: dict[str, Any]) -> None:
     verdicts = {(a["zone"], a["class"]): a for a in demo[1]["alerts"]}
     surge = verdicts.pop(("yard", "railcar"))
@@ -65,6 +68,7 @@ def test_the_planted_surge_is_found_and_nothing_else_is_raised(demo: tuple[Path,
     assert {a["verdict"] for a in verdicts.values()} == {"within baseline"}
 
 
+@one_demo
 def test_the_ship_call_is_found_and_bracketed(demo: tuple[Path, dict[str, Any]], truth: dict[str, Any]) -> None:
     (call,) = json.loads((demo[0] / "calls.json").read_text())
     times = {look["id"]: look["acquired"][:10] for look in truth["looks"]}
@@ -75,6 +79,7 @@ def test_the_ship_call_is_found_and_bracketed(demo: tuple[Path, dict[str, Any]],
     assert call["first_empty"][:10] > last
 
 
+@one_demo
 def test_clouded_and_half_seen_looks_are_reported_as_such(demo: tuple[Path, dict[str, Any]], truth: dict[str, Any]) -> None:
     rows = [line.split(",") for line in (demo[0] / "estimates.csv").read_text().splitlines()]
     head = rows[0]
@@ -86,6 +91,7 @@ def test_clouded_and_half_seen_looks_are_reported_as_such(demo: tuple[Path, dict
     assert all(0.2 < float(r["exposure"]) < 0.8 for r in half)
 
 
+@one_demo
 def test_the_counts_follow_the_truth(demo: tuple[Path, dict[str, Any]], truth: dict[str, Any]) -> None:
     rows = (demo[0] / "estimates.csv").read_text().splitlines()
     head = rows[0].split(",")
@@ -99,6 +105,7 @@ def test_the_counts_follow_the_truth(demo: tuple[Path, dict[str, Any]], truth: d
     assert sum(abs(o) for o in off) / len(off) < 0.35
 
 
+@one_demo
 def test_the_report_is_one_page_that_asks_nothing_of_the_network(demo: tuple[Path, dict[str, Any]]) -> None:
     page = (demo[0] / "report.html").read_text()
     assert "railcars" in page
@@ -108,6 +115,7 @@ def test_the_report_is_one_page_that_asks_nothing_of_the_network(demo: tuple[Pat
         assert (demo[0] / link).is_file(), link
 
 
+@one_demo
 def test_a_second_run_does_no_stage_again(demo: tuple[Path, dict[str, Any]]) -> None:
     before = digests(demo[0])
     again = finish(DEMO / "run.yaml", demo[0])

@@ -261,6 +261,48 @@ def test_yards_that_stand_are_not_changed_and_what_was_exchanged_is_told(tmp_pat
         assert told[kind] == pytest.approx(number, rel=0.1)
 
 
+def test_a_doubtful_box_on_bare_track_does_not_hide_that_a_car_left() -> None:
+    yard = plan_yard(4_951_010, 160.0)
+    first, second = see_yard(yard, 0, 0.5), see_yard(exchange(yard, 0.3, 0), 1, 0.5)
+    before, after = (seen.chip.boxes[seen.chip.classes == 1] for seen in (first, second))
+    stays = np.isin(first.bodies, second.bodies)[first.chip.classes == 1]
+    pictures = tuple(Structure.of(tile(seen.chip.pixels)) for seen in (first, second))
+    told = {}
+    for strength in (1.1, evidence.FIRM):
+        later = replace(
+            look_of(np.concatenate([after, before[~stays]])),
+            strength=np.r_[np.full(len(after), 2.0), np.full((~stays).sum(), strength)],
+        )
+        found = match_objects(look_of(before), later, 0.5, 1.0, structure=(pictures[0], pictures[1]))
+        gone = found.before[found.kind == Kind.DEPARTED]
+        told[strength] = (~stays[gone]).sum() / (~stays).sum()
+        assert stays[gone].sum() <= 0.05 * stays.sum()
+    assert told[1.1] > 0.5
+    assert told[evidence.FIRM] == 0
+
+
+def test_pixels_tell_boxes_on_wagons_that_one_look_missed_from_boxes_that_left() -> None:
+    yard = plan_yard(4_951_010, 160.0)
+    looks = [see_yard(yard, k, 0.5) for k in (0, 1)]
+    pictures = tuple(Structure.of(tile(seen.chip.pixels)) for seen in looks)
+
+    def found(seen: LookChip, kept: NDArray[np.bool_]) -> Look:
+        boxes, classes = seen.chip.boxes[kept], seen.chip.classes[kept]
+        return Look(boxes, classes, np.zeros(len(boxes), np.uint8), np.full(len(boxes), 2.0))
+
+    number = np.cumsum(looks[1].chip.classes == 0)
+    missed = (looks[1].chip.classes == 0) & (number % 3 == 0)
+    gone = {}
+    for cars in (True, False):  # a box that stands on no car is weighed by boxes alone
+        on = [(seen.chip.classes == 0) | cars for seen in looks]
+        changes = match_objects(
+            found(looks[0], on[0]), found(looks[1], on[1] & ~missed), 0.5, 1.0, structure=(pictures[0], pictures[1])
+        )
+        gone[cars] = int(((changes.kind == Kind.DEPARTED) & (changes.classes == 0)).sum())
+    assert gone[False] >= 10
+    assert gone[True] <= gone[False] / 3
+
+
 def test_a_train_that_rolls_ten_metres_is_moved(tmp_path: Path) -> None:
     yard = plan_yard(4_951_002, 200.0)
     # cars of 12.4 m pitch that roll 10 m stand as if rolled back by 2.4 m: told apart by paint at best, so longer ones are asked for
