@@ -11,7 +11,7 @@ subtracting its answers reports a third of a yard as changed. What tells an even
    lie below a third of it as between one and two.
 
 `chance_of_change` weighs the four. Of cars and what stands on them, in looks of 0.85 m or finer, a network that sees the pixels of
-both is asked instead (`models.presence`), also where the other look has a box that is not firm. Where the chance is low, the
+both is asked instead (`models.presence`), also where the other look has a box that scores low. Where the chance is low, the
 gradients inside an outline tell what stayed from what stays open: they recur where the same body stands in both looks (gain and offset
 of the two looks cancel).
 """
@@ -45,7 +45,7 @@ CHANGED = 0.33
 """Chance from which a change is reported: half of the F1 that it gives on those yards, where F1 is highest (Lipton et al. 2014)."""
 GONE = 0.4
 """Likewise, of chances that `models.presence` tells: half of its F1 on yards that taught it nothing, rendered or real, is 0.4."""
-FIRM = 1.5
+UNDOUBTED = 1.5
 """Thresholds high: an answer that is stronger is not doubted by pixels, since boxes on bare track score less."""
 STILL_THERE = 0.7
 """Correlation of the gradients inside an outline from which the same body stands there: half of its structure is explained."""

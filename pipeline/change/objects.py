@@ -125,12 +125,12 @@ class _Match:
         # a train that rolled by half a car stands near the places of its neighbours: a roll is tried before the wider gate
         gate = self.gate_px * (ROLL_FIRST if strings else 1.0)
         every = tuple(np.arange(len(self.boxes[s])) for s in (0, 1))
-        sure = [i[self._strength(s) >= 1] for s, i in enumerate(every)]
-        pairs = self._unparted(self._stay(sure, gate))
+        sure, known = [i[self._strength(s) >= 1] for s, i in enumerate(every)], [self._by_pixels(s) for s in (0, 1)]
+        pairs = self._unparted(self._stay(sure, gate), known)
         # where a car left a string the network still expects one, and its weak box there counts: no proof that the car stayed
         lone = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
-        chances = [self._chances(s, lone) for s in (0, 1)]
-        firm = [i[chances[s][i] < self._limits(s)[i]] for s, i in enumerate(lone)]
+        changed = [self._changed(s, lone, known[s]) for s in (0, 1)]
+        firm = [i[~changed[s][i]] for s, i in enumerate(lone)]
         pairs += self._stay(firm, gate)
         free = [np.setdiff1d(i, [p[s] for p in pairs]) for s, i in enumerate(every)]
         both = [np.intersect1d(firm[s], free[s]) for s in (0, 1)]
@@ -160,7 +160,7 @@ class _Match:
             alone = np.setdiff1d(loose[side], [m[side] for m in moves])
             hidden = [int(i) for i in alone if self._states(side)[i] != Unseen.OBSERVED]
             rows += [self._single(Kind.UNOBSERVABLE, side, i, REASONS[Unseen(self._states(side)[i])]) for i in hidden]
-            rows += self._weigh(side, np.setdiff1d(alone, hidden), chances[side])
+            rows += self._weigh(side, np.setdiff1d(alone, hidden), changed[side], known[side])
         return rows
 
     def _states(self, side: int) -> NDArray[np.uint8]:
@@ -186,12 +186,11 @@ class _Match:
         found = matching.stay(self.boxes[0][members[0]], self.boxes[1][members[1]], gate_px)
         return [(int(members[0][i]), int(members[1][j])) for i, j in found]
 
-    def _unparted(self, pairs: matching.Pairs) -> matching.Pairs:
+    def _unparted(self, pairs: matching.Pairs, known: Sequence[NDArray[np.bool_]]) -> matching.Pairs:
         """Pairs less those of which the pixels say that one body is gone, and a box on bare track was taken for it."""
         for side in (0, 1):
-            known = self._by_pixels(side) & (self._states(side) == Unseen.OBSERVED)
-            answer = self._strength(1 - side)
-            asked = [p for p in pairs if known[p[side]] and answer[p[1 - side]] < evidence.FIRM]
+            may, answer = known[side] & (self._states(side) == Unseen.OBSERVED), self._strength(1 - side)
+            asked = [p for p in pairs if may[p[side]] and answer[p[1 - side]] < evidence.UNDOUBTED]
             chances = self._gone(side, np.array([p[side] for p in asked], np.int64))
             parted = {p for p, chance in zip(asked, chances, strict=True) if chance >= evidence.GONE}
             pairs = [p for p in pairs if p not in parted]
@@ -202,11 +201,11 @@ class _Match:
         pairs = matching.stay(self.boxes[side][free], self.hints[1 - side][0], self.gate_px, HINT_RATIO)
         return free[[i for i, _ in pairs]]
 
-    def _chances(self, side: int, lone: Sequence[NDArray[np.int64]]) -> F64:
-        """(N,) chance of each lone object to have come or gone: by pixels where a network may be asked, else by boxes."""
-        chances, asked = self._by_boxes(side, lone), lone[side][self._by_pixels(side)[lone[side]]]
-        chances[asked] = self._gone(side, asked)
-        return chances
+    def _changed(self, side: int, lone: Sequence[NDArray[np.int64]], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(N,) whether each lone object has come or gone: by pixels where they are `known` to tell, else by boxes."""
+        changed, asked = self._by_boxes(side, lone) >= evidence.CHANGED, lone[side][known[lone[side]]]
+        changed[asked] = self._gone(side, asked) >= evidence.GONE
+        return changed
 
     def _gone(self, side: int, bodies: NDArray[np.int64]) -> F64:
         """Chance of some bodies that they do not stand in the other look, by the pixels of both."""
@@ -223,10 +222,6 @@ class _Match:
         if CLASSES[self.cls] == "railcar":
             return np.ones(number, np.bool_)
         return matching.covered(own.boxes[self.index[side]], own.boxes[own.classes == CLASSES.index("railcar")])
-
-    def _limits(self, side: int) -> F64:
-        """(N,) chance from which a change is reported."""
-        return np.where(self._by_pixels(side), evidence.GONE, evidence.CHANGED)
 
     def _by_boxes(self, side: int, lone: Sequence[NDArray[np.int64]]) -> F64:
         """(N,) that chance by what the other look's boxes show in the place of each object and have no partner for."""
@@ -289,15 +284,15 @@ class _Match:
         towards = self.drift if side == 0 else -self.drift
         return evidence.recurs(self.structure[side], own, self.structure[1 - side], towards + shift, self.gsd_m)
 
-    def _weigh(self, side: int, free: NDArray[np.int64], chances: F64) -> list[Row]:
+    def _weigh(self, side: int, free: NDArray[np.int64], changed: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[Row]:
         """Fate of what only one look is sure of: changed as far as the evidence carries, else persisted or uncertain."""
         others = np.concatenate([self.boxes[1 - side], self.hints[1 - side][0]])
         taken = matching.covered(self.boxes[side][free], others) & (CLASSES[self.cls] != "vessel")
-        by_pixels, limits, rows = self._by_pixels(side), self._limits(side), []
+        rows = []
         for i, occupied in zip(free.tolist(), taken, strict=True):
             if self._blank(side, i):
                 rows.append(self._single(Kind.UNCERTAIN, side, i, BLANK))
-            elif chances[i] >= limits[i] and not (by_pixels[i] and self._shown(side, i, evidence.SAME_LIGHT)):
+            elif changed[i] and not (known[i] and self._shown(side, i, evidence.SAME_LIGHT)):
                 rows.append(self._single(Kind.APPEARED if side else Kind.DEPARTED, side, i))
             elif self._shown(side, i, evidence.STILL_THERE):
                 rows.append(self._single(Kind.PERSISTED, side, i, SHOWN))

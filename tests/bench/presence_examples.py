@@ -2,8 +2,8 @@
 
 Each yard is seen three times under other suns, seasons, views and sensors (0.3-0.8 m), with 10, 25 or 40 % of its cars exchanged
 between looks and a cloud over some. Every object that the detector is sure of and that has no sure partner in the other look
-(`evidence.FIRM`) is an example: an event if its body is not there, none if it stands there or never was one. Examples weigh as much as
-they would were a tenth of the cars exchanged, as in `bench_objects.py`, whose seeds are not used here.
+(`evidence.UNDOUBTED`) is an example: an event if its body is not there, none if it stands there or never was one. Examples weigh as
+much as they would were a tenth of the cars exchanged, as in `bench_objects.py`, whose seeds are not used here.
 """
 
 import tempfile
@@ -40,7 +40,6 @@ class Examples:
         windows: (N, 9, 32, 96) of `models.presence.cut`.
         gsd_m: metres per pixel of the common grid.
         event: whether the body is not in the other look.
-        lone: whether the object has no partner there.
         weight: what the example stands for were `NOMINAL` of the cars exchanged.
         chance: what `evidence.chance_of_change` says.
         events: of all pairs, found or not, weighed likewise.
@@ -49,14 +48,13 @@ class Examples:
     windows: U8
     gsd_m: F64
     event: NDArray[np.bool_]
-    lone: NDArray[np.bool_]
     weight: F64
     chance: F64
     events: float
 
     @classmethod
     def join(cls, parts: list["Examples"]) -> "Examples":
-        names = ("windows", "gsd_m", "event", "lone", "weight", "chance")
+        names = ("windows", "gsd_m", "event", "weight", "chance")
         return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in names), sum(p.events for p in parts))
 
 
@@ -115,7 +113,7 @@ def of_side(
     for k in np.flatnonzero((match._states(side) == Unseen.OBSERVED) & (strength >= 1)):
         on = int(overlap[k].argmax()) if len(seen.boxes) else 0
         hit = bool(len(seen.boxes) and overlap[k, on] >= HIT)
-        if k in partner and answer[partner[k]] >= evidence.FIRM:
+        if k in partner and answer[partner[k]] >= evidence.UNDOUBTED:
             continue
         if hit and (not sight[on] or replaced[on]):
             continue
@@ -131,7 +129,6 @@ def of_side(
         np.concatenate(stacks),
         np.full(len(kept), gsd_m),
         np.array(event, np.bool_),
-        np.isin(kept, lone[side]),
         np.array(weight, np.float64),
         np.where(np.isin(kept, lone[side]), chance[kept], 0.0),
         events,

@@ -167,12 +167,12 @@ def of_ground(ground: Ground, rng: np.random.Generator) -> Examples:
     for k in (0, 1):
         (boxes, strength), (_, answer) = found[k], found[1 - k]
         gone = there[:, k] & ~there[:, 1 - k]
-        asked = np.flatnonzero(whole & (strength >= 1) & (answer < evidence.FIRM))
+        asked = np.flatnonzero(whole & (strength >= 1) & (answer < evidence.UNDOUBTED))
         stacks = [np.zeros((0, 9, presence.ACROSS, presence.ALONG), np.uint8)]
         stacks += presence.cut(views[k], views[1 - k], boxes[asked], gsd_m)
         weight = np.where(gone[asked], NOMINAL / SHARE, (1 - NOMINAL) / (1 - SHARE))
         events, none = float((gone & whole).sum()) * NOMINAL / SHARE, np.zeros(len(asked))
-        parts.append(Examples(np.concatenate(stacks), none + gsd_m, gone[asked], answer[asked] < 1, weight, none, events))
+        parts.append(Examples(np.concatenate(stacks), none + gsd_m, gone[asked], weight, none, events))
     return Examples.join(parts)
 
 

@@ -268,7 +268,7 @@ def test_a_doubtful_box_on_bare_track_does_not_hide_that_a_car_left() -> None:
     stays = np.isin(first.bodies, second.bodies)[first.chip.classes == 1]
     pictures = tuple(Structure.of(tile(seen.chip.pixels)) for seen in (first, second))
     told = {}
-    for strength in (1.1, evidence.FIRM):
+    for strength in (1.1, evidence.UNDOUBTED):
         later = replace(
             look_of(np.concatenate([after, before[~stays]])),
             strength=np.r_[np.full(len(after), 2.0), np.full((~stays).sum(), strength)],
@@ -278,7 +278,7 @@ def test_a_doubtful_box_on_bare_track_does_not_hide_that_a_car_left() -> None:
         told[strength] = (~stays[gone]).sum() / (~stays).sum()
         assert stays[gone].sum() <= 0.05 * stays.sum()
     assert told[1.1] > 0.5
-    assert told[evidence.FIRM] == 0
+    assert told[evidence.UNDOUBTED] == 0
 
 
 def test_pixels_tell_boxes_on_wagons_that_one_look_missed_from_boxes_that_left() -> None:
