@@ -74,14 +74,16 @@ def chance_gone(own: View, other: View, bodies: F64, gsd_m: float) -> F64:
     Raises:
         ModelError: the weights are missing, or not those of their card.
     """
+    return np.concatenate([np.zeros(0), *(told(stack, np.full(len(stack), gsd_m)) for stack in cut(own, other, bodies, gsd_m))])
+
+
+def told(windows: U8, gsd_m: F64) -> F64:
+    """(K,) what `chance_gone` says of windows of `cut`, at most `BATCH` of them, at GSDs (K,) in metres."""
     import torch
 
-    layers, chances = _layers(), [np.zeros(0)]
     with torch.inference_mode():
-        for stack in cut(own, other, bodies, gsd_m):
-            odds = _forward(torch.from_numpy(normalised(stack, np.full(len(stack), gsd_m))), layers)
-            chances.append(torch.sigmoid(odds).numpy().astype(np.float64))
-    return np.concatenate(chances)
+        odds = _forward(torch.from_numpy(normalised(windows, gsd_m)), _layers())
+        return np.asarray(torch.sigmoid(odds).numpy(), np.float64)
 
 
 def cut(own: View, other: View, bodies: F64, gsd_m: float) -> Iterator[U8]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from presence_examples import Examples, of_yard
+from presence_examples import Examples, of_yard, score
 from presence_real import judging, teaching
 from safetensors.torch import save_file
 from torch import nn
@@ -115,15 +115,6 @@ def chances(net: nn.Sequential, examples: Examples) -> F64:
         batches = (slice(k, k + SIZE) for k in range(0, len(examples.event), SIZE))
         seen = (torch.from_numpy(presence.normalised(examples.windows[b], examples.gsd_m[b])) for b in batches)
         return torch.cat([torch.sigmoid(net(x)[:, 0]) for x in seen]).numpy().astype(np.float64)
-
-
-def score(name: str, chance: F64, examples: Examples) -> None:
-    """Print precision, recall and F1 of what is reported from some chances on."""
-    for limit in (0.3, 0.35, 0.4, 0.45, 0.5):
-        told = chance >= limit
-        hits, number = (float(examples.weight[m].sum()) for m in (told & examples.event, told))
-        f1 = 2 * hits / (number + examples.events)
-        print(f"{name:18} from {limit:.2f}: P {hits / max(number, 1e-9):.3f} R {hits / examples.events:.3f} F1 {f1:.3f}")
 
 
 def kept(path: Path, make: Callable[[], Examples]) -> Examples:

@@ -1,3 +1,5 @@
+# ruff: noqa: T201
+# (a benchmark prints)
 """Examples that teach `models.presence`, of rendered yards: what one look is sure of and the other does not surely have.
 
 Each yard is seen three times under other suns, seasons, views and sensors (0.3-0.8 m), with 10, 25 or 40 % of its cars exchanged
@@ -154,3 +156,13 @@ def _renamed(yard: Yard, other: Yard) -> Yard:
     """The other yard, whose new bodies bear names that no third yard has."""
     last = max(b.key for b in yard.bodies)
     return replace(other, bodies=tuple(replace(b, key=b.key + 100_000 * (b.key > last)) for b in other.bodies))
+
+
+def score(name: str, chance: F64, examples: Examples) -> None:
+    """Print precision, recall and F1 of what is reported from some chances on, and the share of what stands that is called gone."""
+    for limit in (0.3, 0.35, 0.4, 0.45, 0.5):
+        said = chance >= limit
+        hits, number = (float(examples.weight[m].sum()) for m in (said & examples.event, said))
+        f1, false = 2 * hits / (number + examples.events), said[~examples.event].mean()
+        shown = f"P {hits / max(number, 1e-9):.3f} R {hits / examples.events:.3f} F1 {f1:.3f}, of what stands {false:.3f} gone"
+        print(f"{name:18} from {limit:.2f}: {shown}")

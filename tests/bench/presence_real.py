@@ -109,13 +109,18 @@ def _toned(picture: F32, rng: np.random.Generator) -> F32:
     return np.clip(picture + rng.normal(0, rng.uniform(0, 0.02), picture.shape), 0, 1).astype(np.float32)
 
 
+def _state(shares: tuple[float, ...], rng: np.random.Generator) -> tuple[bool, bool]:
+    """One of `STATES`."""
+    return STATES[int(np.searchsorted(shares, rng.random(), "right"))]
+
+
 def _places(ground: Ground, rng: np.random.Generator) -> tuple[list[F32], F64, NDArray[np.bool_], NDArray[np.bool_]]:
     """Two pictures of the ground, every place (N, 5) of a car, whether either has one there (N, 2), and whether it is whole (N,)."""
     pictures, number = [ground.image.copy(), ground.image.copy()], len(ground.boxes)
     places, there, whole, taken = [], [], [], ground.boxes.copy()
     movable = ground.whole & [len(bare) > 0 for bare in ground.bare]
     for i in rng.permutation(number):
-        state = STATES[int(np.searchsorted(STANDING, rng.random(), "right"))] if movable[i] else STATES[0]
+        state = _state(STANDING, rng) if movable[i] else STATES[0]
         for k in np.flatnonzero(~np.array(state)):
             shift = ground.bare[i][rng.integers(len(ground.bare[i]))]
             _laid(pictures[k], ground.image, ground.boxes[i] + np.r_[shift, 0, 0, 0], -shift)
@@ -129,7 +134,7 @@ def _places(ground: Ground, rng: np.random.Generator) -> tuple[list[F32], F64, N
         place = ground.boxes[i] + np.r_[shift, 0, 0, 0]
         if ob.iou_matrix(place[None] + np.array([0, 0, 2 / GSD_M, 0, 0]), taken).max(initial=0) > 0:
             continue
-        state = STATES[int(np.searchsorted(SET_DOWN, rng.random(), "right"))]
+        state = _state(SET_DOWN, rng)
         for k in np.flatnonzero(state):
             _laid(pictures[k], ground.image, ground.boxes[i], shift)
         taken = np.concatenate([taken, place[None]])
