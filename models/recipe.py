@@ -11,10 +11,14 @@ import yaml
 from numpy.typing import NDArray
 
 from models.datasets.real import Picture, Shelf, read_picture
+from models.datasets.rearranged import Yard
 from models.detector import CLASSES, SUBTYPES
 from models.network import YardNet
 
 log = logging.getLogger(__name__)
+
+Source = Picture | Shelf | Yard
+"""Real pictures that crops are cut from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class Recipe:
         size_px: side of a chip.
         sensor_gsd_m: range of the simulated sensor.
         renders: per kind, ranges of seeds as first seed and number of chips.
-        real: per picture, keys of `read_picture`, or per folder, keys of `Shelf.read`; and a ``weight``; paths relative to `imagery`.
+        real: per picture, keys of `read_picture`, or per folder, keys of `Shelf.read`; and a ``weight``, and in a picture of railcars
+            ``rearranged``, the share of its crops that show them elsewhere (`models.datasets.rearranged`); paths relative to `imagery`.
         real_crops: crops cut from real pictures before training, by weight.
         real_share: share of each batch drawn from those crops.
         imagery: folder of public imagery, relative to the recipe.
@@ -41,6 +46,7 @@ class Recipe:
         folder: where the recipe lies.
         trunk_rate: rate of what came with weights from ImageNet, over `lr`; 0 leaves it as it came, which takes a third of the time.
         on_real: share of the renders that are drawn on real pictures that hold no targets, by weight.
+        repainted: share of the renders in which labels of the railcars were drawn in and painted out (`models.datasets.augment`).
     """
 
     name: str
@@ -65,6 +71,7 @@ class Recipe:
     folder: Path
     trunk_rate: float = 0.1
     on_real: float = 0.0
+    repainted: float = 0.0
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":
@@ -73,7 +80,8 @@ class Recipe:
         for key in ("classes", "nets", "native_gsd_m", "sensor_gsd_m", "real", "credits", "fails"):
             data[key] = tuple(data[key])
         for entry in data["real"]:
-            known = {"weight", *signature(Shelf.read if "folder" in entry else read_picture).parameters}
+            folder = "folder" in entry
+            known = {"weight", *([] if folder else ["rearranged"]), *signature(Shelf.read if folder else read_picture).parameters}
             if unknown := set(entry) - known:
                 raise TypeError(f"real: unknown {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
         return cls(**data | {"imagery": path.parent / data["imagery"], "folder": path.parent})
@@ -93,12 +101,12 @@ class Recipe:
         kind, _, width = self.nets[member].partition("-")
         return YardNet(len(self.classes), self.subtypes, int(width), kind)
 
-    def pictures(self) -> tuple[list[Picture | Shelf], NDArray[np.float64]]:
+    def pictures(self) -> tuple[list[Source], NDArray[np.float64]]:
         """Real pictures that are present, and the share of the crops that each gives; what is absent is said."""
-        found: list[Picture | Shelf] = []
+        found: list[Source] = []
         weights = []
         for entry in self.real:
-            keys = {k: v for k, v in entry.items() if k != "weight"}
+            keys = {k: v for k, v in entry.items() if k not in {"weight", "rearranged"}}
             paths: dict[str, Path] = {k: self.imagery / keys[k] for k in ("path", "folder") if k in keys}
             if keys.get("labels"):  # labels of ours lie in the project, beside the recipe's tree; those of others beside the image
                 own = self.folder / keys["labels"]
@@ -107,6 +115,10 @@ class Recipe:
             if absent:
                 log.warning("%s is absent; training goes on without it", absent[0])
                 continue
-            found.append(Shelf.read(**keys | paths) if "folder" in keys else read_picture(**{"labels": None} | keys | paths))
+            if "folder" in keys:
+                found.append(Shelf.read(**keys | paths))
+            else:
+                picture, share = read_picture(**{"labels": None} | keys | paths), entry.get("rearranged", 0.0)
+                found.append(Yard.of(picture, share) if share else picture)
             weights.append(entry["weight"])
         return found, np.array(weights) / max(sum(weights), 1e-9)

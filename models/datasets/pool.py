@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 
 from models import boxes as ob
 from models.codec import encode, regressed
-from models.datasets.real import Picture, Shelf, sample
+from models.datasets.augment import STRETCH, repainted, stretched
+from models.datasets.real import Picture, sample
+from models.detector import CLASSES
 from models.network import BOX_CHANNELS, OUT_STRIDE
-from models.recipe import Recipe
+from models.recipe import Recipe, Source
 from models.render import Chip, render_chip
 from models.render.canvas import Backdrop
-from models.render.chip import share_inside
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
 
-POOL_VERSION = 4
+POOL_VERSION = 5
 """Raised with every change of what the same recipe, pictures and seeds give: of the renderer, `models.codec`, how crops are cut."""
 MOST_OBJECTS = 1024
 """In a chip; 1264 boxes of 10 ft would fill one of 96 m square. The boxes of the smallest beyond it are not learned."""
@@ -37,8 +38,6 @@ INLINE = 32
 """Fewer missing examples than this are made in this process: others take seconds to start."""
 PARTS = 4
 """For each core: few, since each reads the recipe's pictures anew; several, since no two take the same time."""
-STRETCH = (0.8, 1.25)
-"""Of a chip along either axis, log-uniform."""
 BACKDROP_GAIN = (0.6, 1.4)
 """Brightness of a real place under a render, over its own: what stands on it was not seen in its light."""
 CARE, VALID = 1, 2
@@ -120,7 +119,7 @@ class Maker:
 
     recipe: Recipe
     chips: tuple[tuple[str, int], ...]
-    pictures: tuple[Picture | Shelf, ...]
+    pictures: tuple[Source, ...]
     shares: NDArray[np.float64]
 
     @classmethod
@@ -144,6 +143,9 @@ class Maker:
             u = np.random.default_rng((seed, 1)).random()
             backdrop = self.backdrop(np.random.default_rng((seed, 4)))
             chip = render_chip(seed, kind, r.working_gsd_m, r.size_px, float(low * (high / low) ** u), backdrop)
+            paint = np.random.default_rng((seed, 5))
+            if paint.random() < r.repainted:
+                chip = repainted(chip, CLASSES.index("railcar"), paint)
             return stretched(chip, np.random.default_rng((seed, 3)))
         rng = np.random.default_rng((2, index - len(self.chips)))
         source = self.pictures[rng.choice(len(self.pictures), p=self.shares)]
@@ -170,37 +172,6 @@ class Maker:
             pool.put(int(index), self.make(int(index)), self.recipe, known=int(index) < len(self.chips))
 
 
-def stretched(chip: Chip, rng: np.random.Generator) -> Chip:
-    """Three chips of four at another scale, half of those with another scale along each axis.
-
-    Declared GSDs are estimates, and pictures off the web or off nadir are not square on the ground: a detector that holds a box to the
-    length and width of ISO 668 misses half of them.
-    """
-    if rng.random() < 0.25:
-        return chip
-    low, high = np.log(STRETCH)
-    scale = np.exp(rng.uniform(low, high, 2))
-    scale[1] = scale[0] if rng.random() < 0.5 else scale[1]
-    height, width = chip.valid.shape
-    middle = np.array([width, height]) / 2
-    shift = (1 - scale) * middle + 0.5 * scale - 0.5  # cv2 counts from pixel centres
-    matrix = np.concatenate([np.diag(scale), shift[:, None]], axis=1)
-    pixels = cv2.warpAffine(chip.pixels.transpose(1, 2, 0), matrix, (width, height), flags=cv2.INTER_LINEAR)
-    valid = cv2.warpAffine(chip.valid.astype(np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
-    b = chip.boxes
-    along = np.stack([np.cos(b[:, 4]), np.sin(b[:, 4])], axis=1) * scale
-    long = b[:, 2] * np.hypot(*along.T)
-    wide = b[:, 2] * b[:, 3] * scale.prod() / long  # of a rectangle of the same area
-    x, y = ((b[:, :2] - middle) * scale + middle).T
-    boxes = ob.canonical(np.stack([x, y, long, wide, np.arctan2(along[:, 1], along[:, 0])], axis=1))
-    visible = chip.visible * share_inside(boxes, width, height) / np.maximum(share_inside(b, width, height), 1e-6)
-    keep = visible > 0
-    return Chip(
-        np.ascontiguousarray(pixels.transpose(2, 0, 1)), valid, boxes[keep], chip.classes[keep], chip.subtypes[keep],
-        visible[keep].astype(np.float32), chip.gsd_m,
-    )  # fmt: skip
-
-
 def fill_pool(recipe: Recipe, folder: Path) -> tuple[Pool, int]:
     """The pool of a recipe, with what was missing made by every core; its name tells the recipe, `POOL_VERSION` and what was read.
 
@@ -210,7 +181,8 @@ def fill_pool(recipe: Recipe, folder: Path) -> tuple[Pool, int]:
     maker = Maker.of(recipe)
     r = recipe
     read = POOL_VERSION, maker.number, [picture.digest for picture in maker.pictures]
-    told = (r.renders, r.real, r.real_crops, r.size_px, r.working_gsd_m, r.sensor_gsd_m, r.classes, r.on_real, STRETCH, read)
+    drawn = r.renders, r.on_real, r.repainted, STRETCH
+    told = drawn, r.real, r.real_crops, r.size_px, r.working_gsd_m, r.sensor_gsd_m, r.classes, read
     home = folder / f"pool-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
     size = maker.number, recipe.size_px, len(recipe.classes)
     pool = Pool.open(home, *size)

@@ -6,7 +6,6 @@ The detector is made up: it misses up to a third, weakly or altogether, and sees
 the columns that may be trained on teach (`configs/train/yard.yaml`), those from `models.evaluate.MUTTENZ_SPLIT` on judge.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ from presence_examples import GSDS, NOMINAL, Examples
 from models import boxes as ob
 from models import presence
 from models.datasets.real import read_picture
+from models.datasets.rearranged import Ground
 from models.evaluate import MUTTENZ_SPLIT
 from pipeline.change import evidence
 
@@ -25,10 +25,6 @@ F64 = NDArray[np.float64]
 
 YARD, GSD_M, TAUGHT = "muttenz/yard_west", 0.2546, 632
 """Picture and labels, its GSD, and its columns that teach: those of `configs/train/yard.yaml`."""
-SHIFTS_M = [
-    (along, across) for along in np.arange(-48.0, 48.1, 3) for across in (0, -4.6, 4.6, -9.2, 9.2, -13.8, 13.8, -23, 23, -32, 32)
-]
-"""Where bare ground is looked for, along a car and across it: its own track and those beside it."""
 STATES = ((True, True), (True, False), (False, True), (False, False))
 STANDING, SET_DOWN = (0.55, 0.7, 0.85, 1.0), (0.3, 0.6, 0.9, 1.0)
 """Cumulated shares of `STATES` (in the first look, in the second) of the cars of the image and of those set down."""
@@ -36,66 +32,14 @@ SHARE = 0.25
 """Of the cars that one look has, about as many are not in the other."""
 
 
-@dataclass(frozen=True)
-class Ground:
-    """A part of a real image.
-
-    Attributes:
-        image: (H, W, 3) float32, 0..1.
-        boxes: (N, 5) its cars, pixels.
-        whole: (N,) whether all of a car lies in it.
-        bare: of each car, (K, 2) shifts to places without cars, pixels.
-    """
-
-    image: F32
-    boxes: F64
-    whole: NDArray[np.bool_]
-    bare: tuple[F64, ...]
-
-    @classmethod
-    def read(cls, imagery: Path, low: int, high: int | None) -> "Ground":
-        """The columns from `low` to below `high` of the yard under `imagery`."""
-        picture = read_picture(imagery / f"{YARD}.tif", imagery / f"{YARD}.txt", GSD_M)
-        image = picture.image[:, low:high].copy()
-        boxes = picture.boxes - np.array([low, 0, 0, 0, 0])
-        corners = ob.corners(boxes)
-        boxes = boxes[(corners[..., 0].max(axis=1) > 0) & (corners[..., 0].min(axis=1) < image.shape[1])]
-        return cls(image, boxes, _inside(boxes, image, 4), tuple(_bare(box, boxes, image) for box in boxes))
-
-
-def _inside(boxes: F64, image: F32, margin: float) -> NDArray[np.bool_]:
-    """(N,) whether boxes lie within an image, as far as a margin from its left, top and right."""
+def _ground(imagery: Path, low: int, high: int | None) -> Ground:
+    """The columns from `low` to below `high` of the yard under `imagery`."""
+    picture = read_picture(imagery / f"{YARD}.tif", imagery / f"{YARD}.txt", GSD_M)
+    image = picture.image[:, low:high].copy()
+    boxes = picture.boxes - np.array([low, 0, 0, 0, 0])
     corners = ob.corners(boxes)
-    right, bottom = corners.max(axis=1).T
-    return (corners.min(axis=(1, 2)) > margin) & (right < image.shape[1] - margin) & (bottom < image.shape[0] - margin)
-
-
-def _bare(box: F64, boxes: F64, image: F32) -> F64:
-    """(K, 2) shifts that lay a box where no car stands."""
-    ahead = np.array([np.cos(box[4]), np.sin(box[4])])
-    shifts = np.array([(ahead * along + np.array([-ahead[1], ahead[0]]) * across) / GSD_M for along, across in SHIFTS_M])
-    there = np.repeat(box[None], len(shifts), axis=0)
-    there[:, :2] += shifts
-    there[:, 2:4] += np.array([1.5, 1.0]) / GSD_M
-    return np.asarray(shifts[_inside(there, image, 2) & (ob.iou_matrix(there, boxes).max(axis=1, initial=0) == 0)])
-
-
-def _laid(picture: F32, source: F32, box: F64, shift: F64) -> None:
-    """Lay what a source shows at a box on a picture, as far off as a shift; edges are soft."""
-    height, width = picture.shape[:2]
-    there = box + np.r_[shift, 2.4, 2.0, 0]
-    corners = ob.corners(there[None])[0]
-    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 4, 0)
-    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 5, (width, height))
-    if (high <= low).any():
-        return
-    mask = np.zeros((height, width), np.uint8)
-    cv2.fillConvexPoly(mask, np.round(corners * 16 - 8).astype(np.int32), 255, shift=4)
-    cut = slice(low[1], high[1]), slice(low[0], high[0])
-    share = cv2.GaussianBlur(mask[cut].astype(np.float32) / 255, (0, 0), 1.2)[..., None]
-    move = np.array([[1, 0, shift[0] - low[0]], [0, 1, shift[1] - low[1]]], np.float32)
-    piece = cv2.warpAffine(source, move, tuple((high - low).tolist()), borderMode=cv2.BORDER_REPLICATE)
-    picture[cut] = picture[cut] * (1 - share) + piece * share
+    boxes = boxes[(corners[..., 0].max(axis=1) > 0) & (corners[..., 0].min(axis=1) < image.shape[1])]
+    return Ground.of(image, GSD_M, boxes)
 
 
 def _toned(picture: F32, rng: np.random.Generator) -> F32:
@@ -118,25 +62,25 @@ def _places(ground: Ground, rng: np.random.Generator) -> tuple[list[F32], F64, N
     """Two pictures of the ground, every place (N, 5) of a car, whether either has one there (N, 2), and whether it is whole (N,)."""
     pictures, number = [ground.image.copy(), ground.image.copy()], len(ground.boxes)
     places, there, whole, taken = [], [], [], ground.boxes.copy()
-    movable = ground.whole & [len(bare) > 0 for bare in ground.bare]
+    movable = ground.movable
     for i in rng.permutation(number):
         state = _state(STANDING, rng) if movable[i] else STATES[0]
         for k in np.flatnonzero(~np.array(state)):
-            shift = ground.bare[i][rng.integers(len(ground.bare[i]))]
-            _laid(pictures[k], ground.image, ground.boxes[i] + np.r_[shift, 0, 0, 0], -shift)
+            shift = ground.shift(i, rng)
+            ground.laid(pictures[k], ground.boxes[i] + np.r_[shift, 0, 0, 0], -shift)
         places.append(ground.boxes[i])
         there.append(state)
         whole.append(ground.whole[i])
     for i in rng.permutation(number)[: number // 2]:
         if not movable[i]:
             continue
-        shift = ground.bare[i][rng.integers(len(ground.bare[i]))]
+        shift = ground.shift(i, rng)
         place = ground.boxes[i] + np.r_[shift, 0, 0, 0]
         if ob.iou_matrix(place[None] + np.array([0, 0, 2 / GSD_M, 0, 0]), taken).max(initial=0) > 0:
             continue
         state = _state(SET_DOWN, rng)
         for k in np.flatnonzero(state):
-            _laid(pictures[k], ground.image, ground.boxes[i], shift)
+            ground.laid(pictures[k], ground.boxes[i], shift)
         taken = np.concatenate([taken, place[None]])
         places.append(place)
         there.append(state)
@@ -183,11 +127,11 @@ def of_ground(ground: Ground, rng: np.random.Generator) -> Examples:
 
 def teaching(imagery: Path, pairs: int) -> Examples:
     """Examples of pairs of the columns that teach."""
-    ground, rng = Ground.read(imagery, 0, TAUGHT), np.random.default_rng(7)
+    ground, rng = _ground(imagery, 0, TAUGHT), np.random.default_rng(7)
     return Examples.join([of_ground(ground, rng) for _ in range(pairs)])
 
 
 def judging(imagery: Path, pairs: int = 60) -> Examples:
     """Examples of pairs of the columns that judge."""
-    ground, rng = Ground.read(imagery, MUTTENZ_SPLIT, None), np.random.default_rng(8)
+    ground, rng = _ground(imagery, MUTTENZ_SPLIT, None), np.random.default_rng(8)
     return Examples.join([of_ground(ground, rng) for _ in range(pairs)])

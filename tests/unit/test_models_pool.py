@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_flatten
 from models import boxes as ob
 from models.batches import Batches
 from models.codec import decode
-from models.datasets.pool import MOST_OBJECTS, Maker, Pool, fill_pool, stretched
+from models.datasets.pool import MOST_OBJECTS, Maker, Pool, fill_pool
 from models.recipe import Recipe
 from models.render.canvas import Canvas, Light
 from models.render.chip import Chip, with_labels
@@ -34,7 +34,7 @@ def recipe() -> Recipe:
 
 
 def test_targets_follow_their_pixels_through_every_symmetry(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.datasets.pool.STRETCH", (1.0, 1.0))
+    monkeypatch.setattr("models.datasets.augment.STRETCH", (1.0, 1.0))
     batches = Batches.of(recipe, tmp_path, "cpu")
     pixels, heat, box, weight, subtype, care = batches.make(batches.plan(0))
     assert pixels.shape == (24, 3, SIDE, SIDE)
@@ -80,22 +80,6 @@ def test_the_loss_of_a_batch_without_objects_does_not_grow_with_it() -> None:
     large = loss_of(maps.repeat(4, 1, 1, 1), *(t.repeat(4, *[1] * (t.ndim - 1)) for t in targets))
     assert small > 0
     assert torch.isclose(large, small)
-
-
-def test_a_stretched_chip_keeps_its_boxes_on_its_pixels() -> None:
-    body = ob.canonical(np.array([[70.0, 90.0, 40.0, 10.0, 0.5]]))
-    pixels = np.zeros((SIDE, SIDE, 3), np.float32)
-    cv2.fillPoly(pixels, [np.round(ob.corners(body)[0] * 16 - 8).astype(np.int32)], (1.0, 1.0, 1.0), cv2.LINE_AA, 4)
-    one = np.ones(1, np.uint8)
-    chip = Chip(pixels.transpose(2, 0, 1), np.ones((SIDE, SIDE), np.bool_), body, one, one, np.ones(1, np.float32), 0.3)
-    sides = []
-    for seed in range(12):
-        seen = stretched(chip, np.random.default_rng(seed))
-        bright = np.argwhere(seen.pixels[0] > 0.5)[:, ::-1].astype(np.float32)
-        drawn = ob.from_corners(cv2.boxPoints(cv2.minAreaRect(bright + 0.5))[None].astype(np.float64))
-        assert ob.iou_matrix(drawn, seen.boxes)[0, 0] > 0.8
-        sides.append(seen.boxes[0, 2:4])
-    assert np.ptp(np.array(sides), axis=0).min() > 1.0
 
 
 def test_a_pool_makes_only_what_it_lacks(recipe: Recipe, tmp_path: Path) -> None:
