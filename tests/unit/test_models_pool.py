@@ -17,6 +17,7 @@ from models import boxes as ob
 from models.batches import Batches
 from models.codec import decode
 from models.datasets.pool import MOST_OBJECTS, Maker, Pool, fill_pool
+from models.datasets.rearranged import Yard
 from models.recipe import Recipe
 from models.render.canvas import Canvas, Light
 from models.render.chip import Chip, with_labels
@@ -110,10 +111,13 @@ def test_a_killed_worker_is_a_clear_error_and_what_was_made_stays(
     assert (fill_pool(recipe, tmp_path)[0].pixels[0] == 7).all()
 
 
-def test_an_unknown_key_of_a_picture_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("x_below", "x_bellow"), ("path: muttenz/yard_west.tif", "folder: muttenz, pattern: '*.tif'")]
+)
+def test_an_unknown_key_of_a_picture_is_named(right: str, wrong: str, tmp_path: Path) -> None:
     shipped = Path(__file__).parents[2] / "configs" / "train" / "yard.yaml"
-    (tmp_path / "yard.yaml").write_text(shipped.read_text().replace("x_below: 632", "x_bellow: 632"))
-    with pytest.raises(TypeError, match="x_bellow"):
+    (tmp_path / "yard.yaml").write_text(shipped.read_text().replace(right, wrong))
+    with pytest.raises(TypeError, match="x_bellow" if "bellow" in wrong else "rearranged"):  # of a folder only windows are read
         Recipe.read(tmp_path / "yard.yaml")
 
 
@@ -125,6 +129,12 @@ def pictured(recipe: Recipe, folder: Path, corners: list[tuple[int, int]]) -> Re
     (folder / "p.txt").write_text("\n".join(" ".join(map(str, quad)) + " container 0" for quad in quads))
     entry = {"path": "p.png", "labels": "p.txt", "gsd_m": 0.3, "weight": 1}
     return replace(recipe, renders={}, real=(entry,), real_crops=4, imagery=folder, folder=folder)
+
+
+def test_a_picture_whose_crops_are_rearranged_is_a_yard(recipe: Recipe, tmp_path: Path) -> None:
+    one = pictured(recipe, tmp_path, [(80, 90)])
+    yards, _ = replace(one, real=({**one.real[0], "rearranged": 0.5},)).pictures()
+    assert [yard.share for yard in yards if isinstance(yard, Yard)] == [0.5]
 
 
 def test_a_pool_follows_its_labels_pictures_and_version(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
