@@ -27,28 +27,39 @@ TAKEN, SET_DOWN, PAINTED = 0.25, 0.5, 0.6
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """A real image of cars on tracks.
+class Yard:
+    """A labelled picture of cars on tracks, of which no two crops show the same cars at the same places.
 
     Attributes:
-        image: (H, W, 3) float32, 0..1.
-        gsd_m: metres per pixel.
-        boxes: (N, 5) its cars, pixels.
-        whole: (N,) whether all of a car lies in it.
+        picture: as labelled, of railcars alone.
+        share: of the crops that show it rearranged.
+        whole: (N,) whether all of a car is seen.
         bare: of each car, (K, 2) shifts to places without cars, pixels.
+        tone: (3,) of its ground.
     """
 
-    image: F32
-    gsd_m: float
-    boxes: F64
+    picture: Picture
+    share: float
     whole: NDArray[np.bool_]
     bare: tuple[F64, ...]
+    tone: F32
 
     @classmethod
-    def of(cls, image: F32, gsd_m: float, boxes: F64, care: NDArray[np.uint8] | None = None) -> "Ground":
-        """Look for bare places, where all is known by `care` (H, W)."""
-        known = np.ones(image.shape[:2], np.uint8) if care is None else care
-        return cls(image, gsd_m, boxes, _inside(boxes, known, 4), tuple(_bare(box, boxes, known, gsd_m) for box in boxes))
+    def of(cls, picture: Picture, share: float) -> "Yard":
+        """Look for its bare places."""
+        boxes, known = picture.boxes, picture.care
+        bare = tuple(_bare(box, boxes, known, picture.gsd_m) for box in boxes)
+        return cls(picture, share, _inside(boxes, known, 4), bare, np.median(picture.image[known > 0], axis=0))
+
+    @property
+    def gsd_m(self) -> float:
+        """Metres per pixel."""
+        return self.picture.gsd_m
+
+    @property
+    def digest(self) -> str:
+        """Of pixels, labels and share."""
+        return f"{self.picture.digest} {self.share}"
 
     @property
     def movable(self) -> NDArray[np.bool_]:
@@ -60,14 +71,42 @@ class Ground:
         bare = self.bare[car]
         return np.asarray(bare[rng.integers(len(bare))])
 
-    def laid(self, picture: F32, box: F64, shift: F64, edge_m: tuple[float, float] = EDGE_M) -> None:
-        """Lay what the image shows at a box on a picture of the same size, as far off as a shift; edges are soft."""
+    def laid(self, image: F32, box: F64, shift: F64, edge_m: tuple[float, float] = EDGE_M) -> None:
+        """Lay what the picture shows at a box on an image of its size, as far off as a shift; edges are soft."""
         there = box + np.r_[shift, np.array(edge_m) / self.gsd_m, 0]
-        cut, share = _cover(there, picture.shape[:2], 1.2)
+        cut, share = _cover(there, image.shape[:2], 1.2)
         move = np.array([[1, 0, shift[0] - cut[1].start], [0, 1, shift[1] - cut[0].start]], np.float32)
         if share.size:
-            piece = cv2.warpAffine(self.image, move, share.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-            picture[cut] = picture[cut] * (1 - share) + piece * share
+            piece = cv2.warpAffine(self.picture.image, move, share.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+            image[cut] = image[cut] * (1 - share) + piece * share
+
+    def near(self, rng: np.random.Generator, side_px: float) -> Picture:
+        """The picture to draw a chip of `side_px` from, rearranged in a share of the cases."""
+        del side_px
+        return self.rearranged(rng) if rng.random() < self.share else self.picture
+
+    def rearranged(self, rng: np.random.Generator) -> Picture:
+        """The picture with some cars gone, others set down on bare track, in other paint."""
+        image, own = self.picture.image.copy(), self.picture.boxes
+        gone = self.movable & (rng.random(len(own)) < TAKEN)
+        for i in np.flatnonzero(gone):
+            shift = self.shift(i, rng)
+            self.laid(image, own[i] + np.r_[shift, 0, 0, 0], -shift, BAND_M)
+        cars, boxes = list(np.flatnonzero(~gone)), own[~gone]
+        for i in rng.permutation(np.flatnonzero(self.movable)):
+            if rng.random() >= SET_DOWN:
+                continue
+            shift = self.shift(i, rng)
+            place = own[i] + np.r_[shift, 0, 0, 0]
+            if ob.iou_matrix(place[None] + np.r_[0, 0, np.array(BAND_M) / self.gsd_m, 0], boxes).max(initial=0) == 0:
+                self.laid(image, own[i], shift, BAND_M)
+                cars, boxes = [*cars, i], np.concatenate([boxes, place[None]])
+        for box in boxes[rng.random(len(boxes)) < PAINTED]:
+            _paint(image, box, self.tone, rng)
+        taken = np.array(cars, np.int64)
+        return replace(
+            self.picture, image=image, boxes=boxes, classes=self.picture.classes[taken], subtypes=self.picture.subtypes[taken]
+        )
 
 
 def _cover(box: F64, shape: tuple[int, ...], soft_px: float) -> tuple[tuple[slice, slice], F32]:
@@ -99,67 +138,6 @@ def _bare(box: F64, boxes: F64, known: NDArray[np.uint8], gsd_m: float) -> F64:
     there[:, :2] += shifts
     there[:, 2:4] += np.array(AROUND_M) / gsd_m
     return np.asarray(shifts[_inside(there, known, 2) & (ob.iou_matrix(there, boxes).max(axis=1, initial=0) == 0)])
-
-
-@dataclass(frozen=True, slots=True)
-class Yard:
-    """A labelled picture of cars on tracks, of which no two crops show the same cars at the same places.
-
-    Attributes:
-        picture: as labelled, of railcars alone.
-        ground: its bare places.
-        tone: (3,) of its ground.
-        share: of the crops that show it rearranged.
-    """
-
-    picture: Picture
-    ground: Ground
-    tone: F32
-    share: float
-
-    @classmethod
-    def of(cls, picture: Picture, share: float) -> "Yard":
-        """Look for its bare places."""
-        tone = np.median(picture.image[picture.care > 0], axis=0)
-        return cls(picture, Ground.of(picture.image, picture.gsd_m, picture.boxes, picture.care), tone, share)
-
-    @property
-    def gsd_m(self) -> float:
-        """Metres per pixel."""
-        return self.picture.gsd_m
-
-    @property
-    def digest(self) -> str:
-        """Of pixels, labels and share."""
-        return f"{self.picture.digest} {self.share}"
-
-    def near(self, rng: np.random.Generator, side_px: float) -> Picture:
-        """The picture to draw a chip of `side_px` from, rearranged in a share of the cases."""
-        del side_px
-        return self.rearranged(rng) if rng.random() < self.share else self.picture
-
-    def rearranged(self, rng: np.random.Generator) -> Picture:
-        """The picture with some cars gone, others set down on bare track, in other paint."""
-        ground, image = self.ground, self.picture.image.copy()
-        gone = ground.movable & (rng.random(len(ground.boxes)) < TAKEN)
-        for i in np.flatnonzero(gone):
-            shift = ground.shift(i, rng)
-            ground.laid(image, ground.boxes[i] + np.r_[shift, 0, 0, 0], -shift, BAND_M)
-        cars, boxes = list(np.flatnonzero(~gone)), ground.boxes[~gone]
-        for i in rng.permutation(np.flatnonzero(ground.movable)):
-            if rng.random() >= SET_DOWN:
-                continue
-            shift = ground.shift(i, rng)
-            place = ground.boxes[i] + np.r_[shift, 0, 0, 0]
-            if ob.iou_matrix(place[None] + np.r_[0, 0, np.array(BAND_M) / ground.gsd_m, 0], boxes).max(initial=0) == 0:
-                ground.laid(image, ground.boxes[i], shift, BAND_M)
-                cars, boxes = [*cars, i], np.concatenate([boxes, place[None]])
-        for box in boxes[rng.random(len(boxes)) < PAINTED]:
-            _paint(image, box, self.tone, rng)
-        taken = np.array(cars, np.int64)
-        return replace(
-            self.picture, image=image, boxes=boxes, classes=self.picture.classes[taken], subtypes=self.picture.subtypes[taken]
-        )
 
 
 def _paint(image: F32, box: F64, tone: F32, rng: np.random.Generator) -> None:

@@ -6,6 +6,7 @@ The detector is made up: it misses up to a third, weakly or altogether, and sees
 the columns that may be trained on teach (`configs/train/yard.yaml`), those from `models.evaluate.MUTTENZ_SPLIT` on judge.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from presence_examples import GSDS, NOMINAL, Examples
 from models import boxes as ob
 from models import presence
 from models.datasets.real import read_picture
-from models.datasets.rearranged import Ground
+from models.datasets.rearranged import Yard
 from models.evaluate import MUTTENZ_SPLIT
 from pipeline.change import evidence
 
@@ -32,14 +33,14 @@ SHARE = 0.25
 """Of the cars that one look has, about as many are not in the other."""
 
 
-def _ground(imagery: Path, low: int, high: int | None) -> Ground:
+def _yard(imagery: Path, low: int, high: int | None) -> Yard:
     """The columns from `low` to below `high` of the yard under `imagery`."""
     picture = read_picture(imagery / f"{YARD}.tif", imagery / f"{YARD}.txt", GSD_M)
     image = picture.image[:, low:high].copy()
     boxes = picture.boxes - np.array([low, 0, 0, 0, 0])
     corners = ob.corners(boxes)
     boxes = boxes[(corners[..., 0].max(axis=1) > 0) & (corners[..., 0].min(axis=1) < image.shape[1])]
-    return Ground.of(image, GSD_M, boxes)
+    return Yard.of(replace(picture, image=image, boxes=boxes, care=np.ones(image.shape[:2], np.uint8)), 1.0)
 
 
 def _toned(picture: F32, rng: np.random.Generator) -> F32:
@@ -58,29 +59,29 @@ def _state(shares: tuple[float, ...], rng: np.random.Generator) -> tuple[bool, b
     return STATES[int(np.searchsorted(shares, rng.random(), "right"))]
 
 
-def _places(ground: Ground, rng: np.random.Generator) -> tuple[list[F32], F64, NDArray[np.bool_], NDArray[np.bool_]]:
+def _places(yard: Yard, rng: np.random.Generator) -> tuple[list[F32], F64, NDArray[np.bool_], NDArray[np.bool_]]:
     """Two pictures of the ground, every place (N, 5) of a car, whether either has one there (N, 2), and whether it is whole (N,)."""
-    pictures, number = [ground.image.copy(), ground.image.copy()], len(ground.boxes)
-    places, there, whole, taken = [], [], [], ground.boxes.copy()
-    movable = ground.movable
+    pictures, number = [yard.picture.image.copy(), yard.picture.image.copy()], len(yard.picture.boxes)
+    places, there, whole, taken = [], [], [], yard.picture.boxes.copy()
+    movable = yard.movable
     for i in rng.permutation(number):
         state = _state(STANDING, rng) if movable[i] else STATES[0]
         for k in np.flatnonzero(~np.array(state)):
-            shift = ground.shift(i, rng)
-            ground.laid(pictures[k], ground.boxes[i] + np.r_[shift, 0, 0, 0], -shift)
-        places.append(ground.boxes[i])
+            shift = yard.shift(i, rng)
+            yard.laid(pictures[k], yard.picture.boxes[i] + np.r_[shift, 0, 0, 0], -shift)
+        places.append(yard.picture.boxes[i])
         there.append(state)
-        whole.append(ground.whole[i])
+        whole.append(yard.whole[i])
     for i in rng.permutation(number)[: number // 2]:
         if not movable[i]:
             continue
-        shift = ground.shift(i, rng)
-        place = ground.boxes[i] + np.r_[shift, 0, 0, 0]
+        shift = yard.shift(i, rng)
+        place = yard.picture.boxes[i] + np.r_[shift, 0, 0, 0]
         if ob.iou_matrix(place[None] + np.array([0, 0, 2 / GSD_M, 0, 0]), taken).max(initial=0) > 0:
             continue
         state = _state(SET_DOWN, rng)
         for k in np.flatnonzero(state):
-            ground.laid(pictures[k], ground.boxes[i], shift)
+            yard.laid(pictures[k], yard.picture.boxes[i], shift)
         taken = np.concatenate([taken, place[None]])
         places.append(place)
         there.append(state)
@@ -100,12 +101,12 @@ def _found(places: F64, there: NDArray[np.bool_], gsd_m: float, rng: np.random.G
     return boxes, np.where(there, strength, ghosts)
 
 
-def of_ground(ground: Ground, rng: np.random.Generator) -> Examples:
+def of_ground(yard: Yard, rng: np.random.Generator) -> Examples:
     """Examples of one pair of looks."""
     gsd_m = float(rng.choice(GSDS))
-    pictures, places, there, whole = _places(ground, rng)
+    pictures, places, there, whole = _places(yard, rng)
     scale = GSD_M / gsd_m
-    size = tuple(round(side * scale) for side in ground.image.shape[1::-1])
+    size = tuple(round(side * scale) for side in yard.picture.image.shape[1::-1])
     looks = [_toned(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), rng) for picture in pictures]
     (x, y), places = rng.uniform(-0.6, 0.6, 2), places * np.array([scale] * 4 + [1])
     looks[1] = cv2.warpAffine(looks[1], np.array([[1, 0, x], [0, 1, y]], np.float32), size, borderMode=cv2.BORDER_REFLECT)
@@ -127,11 +128,11 @@ def of_ground(ground: Ground, rng: np.random.Generator) -> Examples:
 
 def teaching(imagery: Path, pairs: int) -> Examples:
     """Examples of pairs of the columns that teach."""
-    ground, rng = _ground(imagery, 0, TAUGHT), np.random.default_rng(7)
-    return Examples.join([of_ground(ground, rng) for _ in range(pairs)])
+    yard, rng = _yard(imagery, 0, TAUGHT), np.random.default_rng(7)
+    return Examples.join([of_ground(yard, rng) for _ in range(pairs)])
 
 
 def judging(imagery: Path, pairs: int = 60) -> Examples:
     """Examples of pairs of the columns that judge."""
-    ground, rng = _ground(imagery, MUTTENZ_SPLIT, None), np.random.default_rng(8)
-    return Examples.join([of_ground(ground, rng) for _ in range(pairs)])
+    yard, rng = _yard(imagery, MUTTENZ_SPLIT, None), np.random.default_rng(8)
+    return Examples.join([of_ground(yard, rng) for _ in range(pairs)])
