@@ -244,9 +244,9 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def png(image: Image.Image) -> bytes:
-    """PNG bytes without a time stamp, so that the same picture is the same file."""
+    """PNG bytes without a time stamp, so that the same picture is the same file; level 4 takes half the time of 6, for 3 % of size."""
     buffer = BytesIO()
-    image.save(buffer, "PNG", optimize=False)
+    image.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 
@@ -269,7 +269,8 @@ def gif(frames: Sequence[Image.Image], credit: str) -> bytes:
     """A blink of two frames, 0.7 s each, with a line of credit."""
     buffer = BytesIO()
     small = [f.resize((min(f.width, 900), max(1, round(f.height * min(f.width, 900) / f.width)))) for f in frames]
-    small = [credited(f, credit) for f in small]
+    # an octree keeps the colour of few pixels, such as a lone box, that a median cut gives to what is like it and larger
+    small = [credited(f, credit).quantize(method=Image.Quantize.FASTOCTREE) for f in small]
     small[0].save(buffer, "GIF", save_all=True, append_images=small[1:], duration=700, loop=0)
     return buffer.getvalue()
 

@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 DEMO = Path(__file__).resolve().parents[2] / "fixtures" / "demo"
+MADE = os.environ.get("YARDWATCH_DEMO_MADE")
+"""Folder of a demo that the gate has just made and these tests shall judge, rather than make it twice."""
 pytestmark = pytest.mark.slow
 one_demo = pytest.mark.xdist_group("demo")
 """On one of the processes of the tests, so that the demo runs once for all of these."""
@@ -41,7 +43,10 @@ def digests(out: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    out = tmp_path_factory.mktemp("demo")
+    """The demo's folder and its summary: the run of this very checkout that `MADE` names, or one of its own."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    if MADE:
+        shutil.copytree(MADE, out)
     return out, finish(DEMO / "run.yaml", out)
 
 
@@ -120,7 +125,7 @@ def test_a_second_run_does_no_stage_again(demo: tuple[Path, dict[str, Any]]) -> 
     before = digests(demo[0])
     again = finish(DEMO / "run.yaml", demo[0])
     assert sum(again["made"].values()) == 0
-    assert sum(again["reused"].values()) == sum(demo[1]["made"].values())
+    assert sum(again["reused"].values()) == sum(demo[1]["made"].values()) + sum(demo[1]["reused"].values())
     assert digests(demo[0]) == before
 
 
