@@ -22,6 +22,8 @@ MOVE_M = {"container": 0.0, "railcar": 60.0, "vessel": 150.0}
 """A move is told apart from a swap only within this: containers look alike, a string rolls along its track, a hull shifts berth."""
 ROLL_FIRST = 0.6
 """Share of the staying gate within which a car has surely not rolled: less than a quarter of the shortest pitch, 10 m (METHOD 4.2)."""
+LEAST_PAIRS = 5
+"""Fewer bodies that stayed do not tell whether two looks are lit alike."""
 HINT_RATIO = 1.5
 """Lengths of weak boxes are worse than those of sure ones."""
 SHOWN, BLANK, TAKEN, MISSED = (
@@ -155,12 +157,13 @@ class _Match:
         pairs, moves = ([p for p in some if likeness[p] >= evidence.STILL_THERE] for some in (pairs, moves))
         rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs] + [self._pair(Kind.MOVED, i, j) for i, j in moves]
         rows += [self._pair(Kind.UNCERTAIN, i, j, FOLLOWED) for i, j in doubted]
+        doubt = [k & self._one_light(pairs) for k in known]
         for side in (0, 1):
             rows += [self._single(Kind.PERSISTED, side, int(i), HINTED) for i in hinted[side]]
             alone = np.setdiff1d(loose[side], [m[side] for m in moves])
             hidden = [int(i) for i in alone if self._states(side)[i] != Unseen.OBSERVED]
             rows += [self._single(Kind.UNOBSERVABLE, side, i, REASONS[Unseen(self._states(side)[i])]) for i in hidden]
-            rows += self._weigh(side, np.setdiff1d(alone, hidden), changed[side], known[side])
+            rows += self._weigh(side, np.setdiff1d(alone, hidden), changed[side], doubt[side])
         return rows
 
     def _states(self, side: int) -> NDArray[np.uint8]:
@@ -284,15 +287,23 @@ class _Match:
         towards = self.drift if side == 0 else -self.drift
         return evidence.recurs(self.structure[side], own, self.structure[1 - side], towards + shift, self.gsd_m)
 
-    def _weigh(self, side: int, free: NDArray[np.int64], changed: NDArray[np.bool_], known: NDArray[np.bool_]) -> list[Row]:
-        """Fate of what only one look is sure of: changed as far as the evidence carries, else persisted or uncertain."""
+    def _one_light(self, pairs: matching.Pairs) -> bool:
+        """Whether structure recurs as it does in one light: in half of the bodies that stayed. It is taken to where too few stayed."""
+        alike = [self._recurs(0, self.boxes[0][i], self.boxes[1][j, :2] - self.boxes[0][i, :2])[0] for i, j in pairs]
+        return len(alike) < LEAST_PAIRS or float(np.median(alike)) >= evidence.STILL_THERE
+
+    def _weigh(self, side: int, free: NDArray[np.int64], changed: NDArray[np.bool_], doubt: NDArray[np.bool_]) -> list[Row]:
+        """Fate of what only one look is sure of: changed as far as the evidence carries, else persisted or uncertain.
+
+        Of a body in `doubt` (N,) to have changed, structure that recurs whole decides.
+        """
         others = np.concatenate([self.boxes[1 - side], self.hints[1 - side][0]])
         taken = matching.covered(self.boxes[side][free], others) & (CLASSES[self.cls] != "vessel")
         rows = []
         for i, occupied in zip(free.tolist(), taken, strict=True):
             if self._blank(side, i):
                 rows.append(self._single(Kind.UNCERTAIN, side, i, BLANK))
-            elif changed[i] and not (known[i] and self._shown(side, i, evidence.SAME_LIGHT)):
+            elif changed[i] and not (doubt[i] and self._shown(side, i, evidence.SAME_LIGHT)):
                 rows.append(self._single(Kind.APPEARED if side else Kind.DEPARTED, side, i))
             elif self._shown(side, i, evidence.STILL_THERE):
                 rows.append(self._single(Kind.PERSISTED, side, i, SHOWN))

@@ -61,9 +61,9 @@ STAGES = {
         Stage("align", 5, "registering looks to the site's frame"),
         Stage("learn", 2, "learning what never moves"),
         Stage("estimate", 10, "counting by zone"),
-        Stage("compare", 12, "comparing consecutive looks"),
+        Stage("compare", 13, "comparing consecutive looks"),
         Stage("judge", 2, "testing against the baseline"),
-        Stage("draw", 5, "drawing overlays"),
+        Stage("draw", 6, "drawing overlays"),
     )
 }
 

@@ -9,7 +9,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
-from models import CLASSES, Detections
+from models import CLASSES, Detections, presence
 from models.render.looks import LookChip, exchange, plan_yard, roll, see_yard
 from pipeline.change import evidence, matching
 from pipeline.change.evidence import Structure, recurs
@@ -174,6 +174,25 @@ def test_structure_knows_a_body_by_gain_and_offset_and_tells_rails_from_bodies()
     textured[:, :, :80] = ground[:, :80]
     assert Structure.of(tile(textured)).blank(np.array([100.0, 40, 20, 6, 0]))
     assert not later.blank(box)
+
+
+@pytest.mark.parametrize(("one_light", "kind"), [(True, Kind.PERSISTED), (False, Kind.DEPARTED)])
+def test_whole_structure_gainsays_the_network_only_where_light_is_alike(
+    one_light: bool, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six cars stay and the last has no box in the later look, where its structure recurs whole; the network calls it gone."""
+    monkeypatch.setattr(presence, "chance_gone", lambda _own, _other, bodies, _gsd: np.ones(len(bodies)))
+    rng = np.random.default_rng(6)
+    cars = np.array([[30.0 + 45 * k, 40, 36, 8, 0] for k in range(7)])
+    first, second = (np.full((80, 340), 0.3) + rng.normal(0, 0.002, (80, 340)) for _ in (0, 1))
+    for k, x in enumerate(cars[:, 0].astype(int)):
+        roofs = [np.kron(rng.uniform(0.3, 0.9, (2, 9)), np.ones((4, 4))) for _ in (0, 1)]
+        first[36:44, x - 18 : x + 18] = roofs[0]
+        second[36:44, x - 18 : x + 18] = roofs[0 if one_light or k == 6 else 1]
+    structure = Structure.of(tile(np.stack([first] * 3))), Structure.of(tile(np.stack([second] * 3)))
+    found = match_objects(look_of(cars), look_of(cars[:6]), 0.5, structure=structure)
+    assert found.kind[found.before == 6] == kind
+    assert (found.kind == Kind.PERSISTED).sum() == 6 + one_light
 
 
 def moored(deck: NDArray[np.float64], beam: int, length: int, shade: float) -> tuple[NDArray[np.float32], F64]:
