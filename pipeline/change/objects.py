@@ -157,13 +157,13 @@ class _Match:
         pairs, moves = ([p for p in some if likeness[p] >= evidence.STILL_THERE] for some in (pairs, moves))
         rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs] + [self._pair(Kind.MOVED, i, j) for i, j in moves]
         rows += [self._pair(Kind.UNCERTAIN, i, j, FOLLOWED) for i, j in doubted]
-        doubt = [k & self._one_light(pairs) for k in known]
+        one_light = any(k.any() for k in known) and self._one_light(pairs)
         for side in (0, 1):
             rows += [self._single(Kind.PERSISTED, side, int(i), HINTED) for i in hinted[side]]
             alone = np.setdiff1d(loose[side], [m[side] for m in moves])
             hidden = [int(i) for i in alone if self._states(side)[i] != Unseen.OBSERVED]
             rows += [self._single(Kind.UNOBSERVABLE, side, i, REASONS[Unseen(self._states(side)[i])]) for i in hidden]
-            rows += self._weigh(side, np.setdiff1d(alone, hidden), changed[side], doubt[side])
+            rows += self._weigh(side, np.setdiff1d(alone, hidden), changed[side], known[side] & one_light)
         return rows
 
     def _states(self, side: int) -> NDArray[np.uint8]:
