@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from models import CLASSES, presence
 from pipeline.change import evidence, matching
-from pipeline.change.evidence import Structure
+from pipeline.change import recurrence as rec
 from pipeline.change.look import Look
 from pipeline.change.records import Kind, ObjectChanges
+from pipeline.change.recurrence import Recurrence, Structure
 from pipeline.imagery.observed import REASONS, Unseen
 
 F64 = NDArray[np.float64]
@@ -22,8 +23,6 @@ MOVE_M = {"container": 0.0, "railcar": 60.0, "vessel": 150.0}
 """A move is told apart from a swap only within this: containers look alike, a string rolls along its track, a hull shifts berth."""
 ROLL_FIRST = 0.6
 """Share of the staying gate within which a car has surely not rolled: less than a quarter of the shortest pitch, 10 m (METHOD 4.2)."""
-LEAST_PAIRS = 5
-"""Fewer bodies that stayed do not tell whether two looks are lit alike."""
 HINT_RATIO = 1.5
 """Lengths of weak boxes are worse than those of sure ones."""
 SHOWN, BLANK, TAKEN, MISSED = (
@@ -81,18 +80,17 @@ class _Match:
         index: per side, rows of this class in its look.
         boxes: per side (N, 5); those of the after side less the common lean.
         hints: per side, weak boxes of this class in the same frame, and their strength.
-        drift: (2,) the common lean, pixels.
+        structure: of both looks; its drift is the common lean.
     """
 
     looks: tuple[Look, Look]
     index: tuple[NDArray[np.int64], NDArray[np.int64]]
     boxes: tuple[F64, F64]
     hints: tuple[tuple[F64, F64], tuple[F64, F64]]
-    drift: F64
     gate_px: float
     gsd_m: float
     cls: int
-    structure: tuple[Structure, Structure] | None
+    structure: Recurrence
 
     @classmethod
     def of(
@@ -118,8 +116,8 @@ class _Match:
             hints.append((found, weak[side].strength[mine] if weak else np.zeros(0)))
         # once the common lean is out half of it is left, since heights of one class differ by about half
         left = tolerance_m if common is None else min(tolerance_m, 0.5 * float(np.hypot(*common)) * gsd_m)
-        gate = STAY_M[CLASSES[which]] + left
-        return cls(looks, (b, a), (boxes_b, boxes_a), (hints[0], hints[1]), drift, gate / gsd_m, gsd_m, which, structure)
+        gate_px, pixels = (STAY_M[CLASSES[which]] + left) / gsd_m, Recurrence(structure, drift, gsd_m)
+        return cls(looks, (b, a), (boxes_b, boxes_a), (hints[0], hints[1]), gate_px, gsd_m, which, pixels)
 
     def rows(self) -> list[Row]:
         """Fates: same place first, then weak answers, then moves, then nearly the same place, then evidence."""
@@ -146,18 +144,19 @@ class _Match:
             near = self._stay([np.intersect1d(r, np.intersect1d(sure[s], firm[s])) for s, r in enumerate(rest)], self.gate_px)
             pairs, loose = pairs + near, [np.setdiff1d(loose[s], [p[s] for p in near]) for s in (0, 1)]
         else:
-            still = [m for m in moves if self._still(*m)]
+            still = [(i, j) for i, j in moves if self._still(self.boxes[0][i], self.boxes[1][j])]
             moves, pairs = [m for m in moves if m not in still and self._both_seen(*m)], pairs + still
             loose = [np.setdiff1d(loose[s], [p[s] for p in still]) for s in (0, 1)]
-        likeness = {p: self._same_hull(*p) for p in (*pairs, *moves)}
-        doubted = [p for p in pairs if evidence.OTHER_HULL <= likeness[p] < evidence.STILL_THERE]
+        hulls = CLASSES[self.cls] == "vessel"
+        likeness = {(i, j): self.structure.same_hull(self.boxes[0][i], self.boxes[1][j]) if hulls else 1.0 for i, j in (*pairs, *moves)}
+        doubted = [p for p in pairs if rec.OTHER_HULL <= likeness[p] < rec.STILL_THERE]
         # at its place a hull may be the same for all that; elsewhere nothing else says so
-        parted = [p for p in pairs if likeness[p] < evidence.OTHER_HULL] + [p for p in moves if likeness[p] < evidence.STILL_THERE]
+        parted = [p for p in pairs if likeness[p] < rec.OTHER_HULL] + [p for p in moves if likeness[p] < rec.STILL_THERE]
         loose = [np.union1d(loose[s], [p[s] for p in parted]).astype(np.int64) for s in (0, 1)]
-        pairs, moves = ([p for p in some if likeness[p] >= evidence.STILL_THERE] for some in (pairs, moves))
+        pairs, moves = ([p for p in some if likeness[p] >= rec.STILL_THERE] for some in (pairs, moves))
         rows = [self._pair(Kind.PERSISTED, i, j) for i, j in pairs] + [self._pair(Kind.MOVED, i, j) for i, j in moves]
         rows += [self._pair(Kind.UNCERTAIN, i, j, FOLLOWED) for i, j in doubted]
-        one_light = any(k.any() for k in known) and self._one_light(pairs)
+        one_light = any(k.any() for k in known) and self.structure.one_light(*self._sides(pairs))
         for side in (0, 1):
             rows += [self._single(Kind.PERSISTED, side, int(i), HINTED) for i in hinted[side]]
             alone = np.setdiff1d(loose[side], [m[side] for m in moves])
@@ -180,6 +179,10 @@ class _Match:
     def _single(self, kind: Kind, side: int, i: int, reason: str = "") -> Row:
         row = int(self.index[side][i])
         return kind, -1 if side else row, row if side else -1, 0.0, self.cls, reason
+
+    def _sides(self, pairs: matching.Pairs) -> tuple[F64, F64]:
+        """(K, 5) boxes of either side of some pairs."""
+        return self.boxes[0][[i for i, _ in pairs]], self.boxes[1][[j for _, j in pairs]]
 
     def _strength(self, side: int) -> F64:
         return self.looks[side].strength[self.index[side]]
@@ -212,15 +215,15 @@ class _Match:
 
     def _gone(self, side: int, bodies: NDArray[np.int64]) -> F64:
         """Chance of some bodies that they do not stand in the other look, by the pixels of both."""
-        if self.structure is None or len(bodies) == 0:
+        if self.structure.looks is None or len(bodies) == 0:
             return np.zeros(0)
-        looks = [self._view(s, self.structure[s]) for s in (side, 1 - side)]
+        looks = [self._view(s, self.structure.looks[s]) for s in (side, 1 - side)]
         return presence.chance_gone(looks[0], looks[1], self.boxes[side][bodies], self.gsd_m)
 
     def _by_pixels(self, side: int) -> NDArray[np.bool_]:
         """(N,) whether pixels are asked about an object: about cars and what stands on them, which taught the network."""
         number, own = len(self.boxes[side]), self.looks[side]
-        if self.structure is None or self.gsd_m > presence.COARSEST_M or CLASSES[self.cls] == "vessel":
+        if self.structure.looks is None or self.gsd_m > presence.COARSEST_M or CLASSES[self.cls] == "vessel":
             return np.zeros(number, np.bool_)
         if CLASSES[self.cls] == "railcar":
             return np.ones(number, np.bool_)
@@ -242,8 +245,8 @@ class _Match:
         return evidence.chance_of_change(self._strength(side), answer, covered, missed, evidence.COMMON.get(CLASSES[self.cls], 0.0))
 
     def _view(self, side: int, look: Structure) -> presence.View:
-        boxes = np.concatenate([self.boxes[side], self.hints[side][0]])
-        return presence.View(look.pixels, look.valid, self.drift * side, boxes, np.r_[self._strength(side), self.hints[side][1]])
+        boxes, strength = np.concatenate([self.boxes[side], self.hints[side][0]]), np.r_[self._strength(side), self.hints[side][1]]
+        return presence.View(look.pixels, look.valid, self.structure.drift * side, boxes, strength)
 
     def _moves(self, free_b: NDArray[np.int64], free_a: NDArray[np.int64]) -> matching.Pairs:
         b, a, gate = self.boxes[0][free_b], self.boxes[1][free_a], MOVE_M[CLASSES[self.cls]] / self.gsd_m
@@ -251,46 +254,15 @@ class _Match:
             return []
         if CLASSES[self.cls] != "railcar":
             return matching.swung(b, a, gate)
-        return [pair for group in matching.rolls(b, a, gate, self.gsd_m) if self._rolled(b, a, group) for pair in group]
+        rolls = matching.rolls(b, a, gate, self.gsd_m)
+        return [p for group in rolls if self.structure.rolled(b[[i for i, _ in group]], a[[j for _, j in group]]) for p in group]
 
-    def _rolled(self, b: F64, a: F64, group: matching.Pairs) -> bool:
-        """Whether the cars of a group look more like what stands at the new place than like what stands at the old one."""
-        if self.structure is None:
-            return True
-        gain = [self._recurs(0, b[i], a[j, :2] - b[i, :2])[0] - self._recurs(0, b[i], np.zeros(2))[0] for i, j in group]
-        return bool(np.median(gain) > 0)
-
-    def _still(self, i: int, j: int) -> bool:
-        """Whether a hull that seems to have shifted looks more like what stands at its old place than at its new one.
+    def _still(self, before: F64, after: F64) -> bool:
+        """Whether a hull (5,) that seems to have shifted looks more like what stands at its old place than at its new one.
 
         Then its two boxes differ, not its place: the ends of a hull among piers are hard to see.
         """
-        b, a = self.boxes[0][i], self.boxes[1][j]
-        if self.structure is None or not matching.alike(b[None], a[None])[0]:
-            return False
-        return self._recurs(0, b, np.zeros(2))[0] >= self._recurs(0, b, a[:2] - b[:2])[0]
-
-    def _same_hull(self, i: int, j: int) -> float:
-        """How alike the two hulls of a pair are; 1 where nothing speaks against them, and for what is no hull."""
-        if self.structure is None or CLASSES[self.cls] != "vessel":
-            return 1.0
-        there = self.boxes[1][j].copy()
-        there[:2] += self.drift
-        alike = evidence.same_hull(self.structure, (self.boxes[0][i], there), self.gsd_m)
-        return 1.0 if alike is None else alike
-
-    def _recurs(self, side: int, box: F64, shift: F64) -> tuple[float, float]:
-        if self.structure is None:
-            return 0.0, 0.0
-        own = box.copy()
-        own[:2] += self.drift * side  # back to where its look shows it
-        towards = self.drift if side == 0 else -self.drift
-        return evidence.recurs(self.structure[side], own, self.structure[1 - side], towards + shift, self.gsd_m)
-
-    def _one_light(self, pairs: matching.Pairs) -> bool:
-        """Whether structure recurs as it does in one light: in half of the bodies that stayed. It is taken to where too few stayed."""
-        alike = [self._recurs(0, self.boxes[0][i], self.boxes[1][j, :2] - self.boxes[0][i, :2])[0] for i, j in pairs]
-        return len(alike) < LEAST_PAIRS or float(np.median(alike)) >= evidence.STILL_THERE
+        return bool(matching.alike(before[None], after[None])[0]) and not self.structure.rolled(before[None], after[None])
 
     def _weigh(self, side: int, free: NDArray[np.int64], changed: NDArray[np.bool_], doubt: NDArray[np.bool_]) -> list[Row]:
         """Fate of what only one look is sure of: changed as far as the evidence carries, else persisted or uncertain.
@@ -301,24 +273,15 @@ class _Match:
         taken = matching.covered(self.boxes[side][free], others) & (CLASSES[self.cls] != "vessel")
         rows = []
         for i, occupied in zip(free.tolist(), taken, strict=True):
-            if self._blank(side, i):
+            if self.structure.blank(side, self.boxes[side][i]):
                 rows.append(self._single(Kind.UNCERTAIN, side, i, BLANK))
-            elif changed[i] and not (doubt[i] and self._shown(side, i, evidence.SAME_LIGHT)):
+            elif changed[i] and not (doubt[i] and self.structure.stands(side, self.boxes[side][i], rec.SAME_LIGHT)):
                 rows.append(self._single(Kind.APPEARED if side else Kind.DEPARTED, side, i))
-            elif self._shown(side, i, evidence.STILL_THERE):
+            elif self.structure.stands(side, self.boxes[side][i], rec.STILL_THERE):
                 rows.append(self._single(Kind.PERSISTED, side, i, SHOWN))
             else:
                 rows.append(self._single(Kind.UNCERTAIN, side, i, TAKEN if occupied else MISSED))
         return rows
-
-    def _shown(self, side: int, i: int, least: float) -> bool:
-        at_place, beside = self._recurs(side, self.boxes[side][i], np.zeros(2))
-        return at_place >= least and at_place - beside >= evidence.OWN
-
-    def _blank(self, side: int, i: int) -> bool:
-        box = self.boxes[side][i].copy()
-        box[:2] += self.drift * (1 - side)
-        return self.structure is not None and self.structure[1 - side].blank(box)
 
 
 def counts(objects: ObjectChanges) -> dict[str, dict[str, int]]:

@@ -8,11 +8,11 @@ import numpy as np
 from models import CLASSES
 from pipeline.change import matching
 from pipeline.change.difference import Gain, difference, normalise
-from pipeline.change.evidence import Structure
 from pipeline.change.look import Look, look
 from pipeline.change.objects import match_objects
 from pipeline.change.patches import Patch, patches
 from pipeline.change.records import Alignment, ChangeMap, ObjectChanges
+from pipeline.change.recurrence import Structure
 from pipeline.change.register import IDENTITY, register, warp_tile
 from pipeline.change.warping import inverse
 from pipeline.config import ChangeSettings

@@ -83,7 +83,7 @@ def of_pair(views: tuple[View, View], share: float) -> Iterator[Examples]:
         scenes, found, observed = (tuple(getattr(v, name) for v in views) for name in ("scene", "found", "observed"))
         gsd_m = compare(scenes, found, observed, ChangeSettings()).gsd_m  # type: ignore[arg-type]
     for match in matches:
-        if CLASSES[match.cls] == "vessel" or match.structure is None:
+        if CLASSES[match.cls] == "vessel" or match.structure.looks is None:
             continue
         sure = [np.flatnonzero(match._strength(s) >= 1) for s in (0, 1)]
         gate = match.gate_px * (objects.ROLL_FIRST if CLASSES[match.cls] == "railcar" else 1)
@@ -123,7 +123,7 @@ def of_side(
         kept.append(int(k))
         event.append(left)
         weight.append(NOMINAL / share if left else (1 - NOMINAL) / (1 - share))
-    looks = [match._view(s, match.structure[s]) for s in (side, 1 - side)]  # type: ignore[index]
+    looks = [match._view(s, match.structure.looks[s]) for s in (side, 1 - side)]  # type: ignore[index]
     stacks = [np.zeros((0, 9, presence.ACROSS, presence.ALONG), np.uint8), *presence.cut(*looks, match.boxes[side][kept], gsd_m)]
     chance = match._by_boxes(side, lone)
     events = float((gone & sight & ~replaced & (seen.classes == match.cls)).sum()) * NOMINAL / share

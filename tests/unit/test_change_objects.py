@@ -11,12 +11,12 @@ from rasterio.transform import from_origin
 
 from models import CLASSES, Detections, presence
 from models.render.looks import LookChip, exchange, plan_yard, roll, see_yard
-from pipeline.change import evidence, matching
-from pipeline.change.evidence import Structure, recurs
+from pipeline.change import evidence, matching, recurrence
 from pipeline.change.look import Look, look
 from pipeline.change.objects import HINTED, MISSED, TAKEN, match_objects
 from pipeline.change.pair import compare
 from pipeline.change.records import Kind
+from pipeline.change.recurrence import Structure, recurs
 from pipeline.config import ChangeSettings, SceneMetadata
 from pipeline.detection.scene import SceneDetections
 from pipeline.grid import Grid, Window
@@ -165,10 +165,10 @@ def test_structure_knows_a_body_by_gain_and_offset_and_tells_rails_from_bodies()
     box = np.array([60.0, 40.5, 40, 7, 0])
     seen, later, empty = (Structure.of(tile(np.stack([a] * 3))) for a in (car, car * 0.6 + 0.1, ground * 0.6 + 0.1))
     place, beside = recurs(seen, box, later, np.zeros(2), 0.5)
-    assert place > evidence.STILL_THERE
-    assert place - beside > evidence.OWN
+    assert place > recurrence.STILL_THERE
+    assert place - beside > recurrence.OWN
     gone, elsewhere = recurs(seen, box, empty, np.zeros(2), 0.5)
-    assert gone < evidence.STILL_THERE or gone - elsewhere < evidence.OWN
+    assert gone < recurrence.STILL_THERE or gone - elsewhere < recurrence.OWN
     white = tile(np.full((3, 80, 120), 0.95))
     textured = white.pixels.copy()
     textured[:, :, :80] = ground[:, :80]
@@ -220,8 +220,8 @@ def test_a_hull_elsewhere_that_may_be_another_is_another(monkeypatch: pytest.Mon
     water = np.stack([rng.normal(0.15, 0.005, (100, 220))] * 3).astype(np.float32)
     box = np.array([[100.0, 50, 80, 16, 0]])
     looks = (Look(b, vessel, np.zeros(1, np.uint8)) for b in (box, box + np.array([30.0, 0, 0, 0, 0])))
-    monkeypatch.setattr(evidence, "recurs", lambda *a: (float(np.hypot(*a[3])), 0.0))  # its picture moved with it
-    monkeypatch.setattr(evidence, "same_hull", lambda *_: 0.6)
+    monkeypatch.setattr(recurrence, "recurs", lambda *a: (float(np.hypot(*a[3])), 0.0))  # its picture moved with it
+    monkeypatch.setattr(recurrence, "same_hull", lambda *_: 0.6)
     found = match_objects(*looks, 3.0, structure=(Structure.of(tile(water)), Structure.of(tile(water))))
     assert sorted(found.kind.tolist()) == [Kind.APPEARED, Kind.DEPARTED]
 
@@ -237,9 +237,9 @@ def test_structure_beyond_the_grid_says_nothing() -> None:
     pixels, (box,) = moored(np.array([1.0, 0, 0, 0, 1, 0]), 12, 60, 0.5)
     beyond = box + np.array([0, 50, 0, 0, 0])  # a sliver lies on the grid
     seen = Structure.of(tile(pixels))
-    assert recurs(seen, box, seen, np.zeros(2), 3.0)[0] > evidence.STILL_THERE
+    assert recurs(seen, box, seen, np.zeros(2), 3.0)[0] > recurrence.STILL_THERE
     assert recurs(seen, beyond, seen, np.zeros(2), 3.0) == (0.0, 0.0)
-    assert evidence.same_hull((seen, seen), (beyond, beyond), 3.0) is None
+    assert recurrence.same_hull((seen, seen), (beyond, beyond), 3.0) is None
 
 
 def shoot(folder: Path, name: str, seen: LookChip) -> tuple[Scene, SceneDetections]:
