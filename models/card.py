@@ -89,7 +89,7 @@ def find_tracks() -> Card:
 
 def find_presence() -> Card:
     """The card of the network that tells what is missing in the other look (`models.presence`)."""
-    return Card.read(WEIGHTS / "presence-2.yaml")
+    return Card.read(WEIGHTS / "presence-3.yaml")
 
 
 def find_helpers() -> tuple[Card, ...]:

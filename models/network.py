@@ -27,6 +27,8 @@ DILATIONS = {"plain": (1, 2, 4, 1, 2, 4), "lite": (1, 2, 4)}
 """Of the blocks of the body, by kind of stem: `lite` stems see 80 px far, plain ones 12."""
 HALO = 192
 """Half the receptive field, rounded up to the stride: 8 * sum(d + 1 for both convolutions of a block) + stem and head."""
+FEATURES = 48
+"""Maps that the head sees."""
 BOX_CHANNELS = 6
 """dx, dy (cells), log w, log h (pixels), cos 2 theta, sin 2 theta; of each class, since a container and its wagon share a centre."""
 
@@ -117,8 +119,8 @@ class YardNet(nn.Module):
         self.up4 = nn.Sequential(nn.Conv2d(width, 48 * 4, 1), nn.PixelShuffle(2))
         self.mix4 = _conv(48 + four, 64)
         self.up2 = nn.Sequential(nn.Conv2d(64, 24 * 4, 1), nn.PixelShuffle(2))
-        self.mix2 = _conv(24 + two, 48)
-        self.head = nn.Conv2d(48, classes * (1 + BOX_CHANNELS) + subtypes, 1)
+        self.mix2 = _conv(24 + two, FEATURES)
+        self.head = nn.Conv2d(FEATURES, classes * (1 + BOX_CHANNELS) + subtypes, 1)
         with torch.no_grad():
             assert self.head.bias is not None
             self.head.bias.zero_()
@@ -142,11 +144,16 @@ class YardNet(nn.Module):
 
     def forward(self, x_N3HW: Tensor) -> Tensor:
         """(N, 3, H, W) in 0..1 -> (N, 7 * classes + subtypes, H / 2, W / 2): heat logits, box channels by class, subtype logits."""
+        out: Tensor = self.head(self.features(x_N3HW))
+        return out
+
+    def features(self, x_N3HW: Tensor) -> Tensor:
+        """(N, 3, H, W) in 0..1 -> (N, FEATURES, H / 2, W / 2): what the head sees."""
         s2 = self.stem2(x_N3HW * 4.0 - 1.5)  # roughly zero mean and unit spread over the brightness range of the renders
         s4 = self.stem4(s2)
         deep = self.body(self.stem8(s4))
         m4 = self.mix4(torch.cat([self.up4(deep), s4], dim=1))
-        out: Tensor = self.head(self.mix2(torch.cat([self.up2(m4), s2], dim=1)))
+        out: Tensor = self.mix2(torch.cat([self.up2(m4), s2], dim=1))
         return out
 
 

@@ -2,10 +2,11 @@
 
 Boxes and scores of a detector say how sure it was of either look by itself. What they leave out is in the pixels of both together: the
 same wagon under another sun has its ends, doors and load where they were, bare track has rails instead, and the neighbours on the same
-track tell how bodies and ballast look that day. The network is shown a window of 38 by 13 m along the body, the picture of each look
-and the boxes that the detector drew in each, and answers with the chance that the body came or went. It learns the detector's errors
-from renders whose truth is known (``tests/bench/fit_presence.py``), so that fates do not hang on them (METHOD 7); and from a real yard,
-whose second look is made from the first, that what looks alike has stayed: renders alone teach it to trust boxes.
+track tell how bodies and ballast look that day. The network is shown a window of 38 by 13 m along the body: the picture of each look,
+the boxes that the detector drew in each, and the features that the detector's own networks see in each, of which most never become a
+box (`models.presence_net`). It answers with the chance that the body came or went. It learns the detector's errors from renders whose
+truth is known (``tests/bench/fit_presence.py``), so that fates do not hang on them (METHOD 7); and from a real yard, whose second look
+is made from the first, that what looks alike has stayed: renders alone teach it to trust boxes.
 """
 
 from collections.abc import Iterator
@@ -18,11 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import boxes as ob
-from models.card import find_presence
+from models.card import find, find_presence
 from models.strips import strip
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from models.network import YardNet
+    from models.presence_net import PresenceNet
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -38,9 +42,9 @@ LEAST_SPREAD = 4.0
 """Of 255: flatter windows are not stretched any further."""
 COARSEST_M = 0.85
 """Looks of 0.3 to 0.8 m taught it."""
-STRIDES = (2, 1, 2, 1, 2, 1, 1)
-"""Of the convolutions; two dense layers follow."""
-BATCH = 256
+HEAD = "yard-6"
+"""The head whose features it learned from; another's mean something else."""
+BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,9 @@ def told(windows: U8, gsd_m: F64) -> F64:
     """(K,) what `chance_gone` says of windows of `cut`, at most `BATCH` of them, at GSDs (K,) in metres."""
     import torch
 
+    net, eyes = _network()
     with torch.inference_mode():
-        odds = _forward(torch.from_numpy(normalised(windows, gsd_m)), _layers())
+        odds = net(torch.from_numpy(normalised(windows, gsd_m)), features(windows, eyes))
         return np.asarray(torch.sigmoid(odds).numpy(), np.float64)
 
 
@@ -139,21 +144,32 @@ def _drawn(view: View) -> U8:
     return out
 
 
+def features(windows: U8, eyes: tuple["YardNet", ...]) -> "Tensor":
+    """(K, 2, maps, 8, 24) float32, what the networks of the yard head see in both pictures of windows of `cut`."""
+    from models.presence_net import features_of
+
+    return features_of(eyes, windows, find(HEAD)[0].classes.index("railcar"))
+
+
+def read_eyes() -> tuple["YardNet", ...]:
+    """The networks of the yard head.
+
+    Raises:
+        ModelError: as `models.runtime.read_nets`.
+    """
+    from models.runtime import read_nets
+
+    return tuple(net.eval() for net in read_nets(find(HEAD)[0]))
+
+
 @cache
-def _layers() -> tuple[tuple["Tensor", "Tensor"], ...]:
+def _network() -> tuple["PresenceNet", tuple["YardNet", ...]]:
     from safetensors.torch import load_file
 
-    card = find_presence()
+    from models.presence_net import PresenceNet
+
+    card, eyes = find_presence(), read_eyes()
     card.verify()
-    stored = {name: values.float() for name, values in load_file(card.weights).items()}
-    return tuple((stored[f"{i}.weight"], stored[f"{i}.bias"]) for i in range(len(STRIDES) + 2))
-
-
-def _forward(x: "Tensor", layers: tuple[tuple["Tensor", "Tensor"], ...]) -> "Tensor":
-    """(K,) log-odds of windows."""
-    from torch.nn import functional
-
-    for (weight, bias), stride in zip(layers, STRIDES, strict=False):
-        x = functional.conv2d(x, weight, bias, stride, padding=weight.shape[-1] // 2).relu()
-    (hidden, hidden_bias), (last, last_bias) = layers[len(STRIDES) :]
-    return functional.linear(functional.linear(x.flatten(1), hidden, hidden_bias).relu(), last, last_bias)[:, 0]
+    net = PresenceNet(len(eyes))
+    net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in load_file(card.weights).items()})
+    return net.eval(), eyes

@@ -4,95 +4,88 @@
 
 Rendered yards (`presence_examples.py`) and, with ``--imagery``, half of a real one (`presence_real.py`) teach it. Of six rendered yards
 one is left out; prints precision, recall and F1 of appeared and departed there, with `chance_of_change` and with the network, and of
-the other half of the real one. Examples lie in a folder beside the weights and are made once; a yard takes 35 seconds on one core
-without bf16, a step of 64 a fifth of one.
+the other half of the real one. Examples, and the features that the yard head sees in their windows, lie in a folder beside the weights
+and are made once; a yard takes 35 seconds on one core without bf16 and 60 MB of memory, a step of 128 a quarter of one on two.
 """
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from presence_examples import Examples, of_yard, score
+from presence_examples import NOMINAL, Examples, of_yard, score
 from presence_real import judging, teaching
 from safetensors.torch import save_file
 from torch import nn
 
 import models
 from models import presence
+from models.network import YardNet
+from models.presence_net import PresenceNet
 from pipeline.change import evidence
 
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
 
-FIRST, YARDS = 4_911_000, 132
-PAIRS, REAL = 240, 0.2
+FIRST, YARDS = 4_911_000, 248
+PAIRS, REAL = 240, 0.22
 """Pairs of the real yard, and their share of a batch."""
-CHANNELS, HIDDEN, DROPPED = 32, 64, 0.2
-EPOCHS, SIZE, RATE, DECAY = 11, 64, 4e-3, 1e-2
+COARSE_M, OFTEN = 0.65, 0.5
+"""Examples of coarser looks are drawn this often: they are the most, and say the least."""
+STEPS, SIZE, RATE, DECAY, RISE = 5000, 128, 2e-3, 5e-2, 0.05
+MIRRORED, GREY = 0.5, 0.25
+"""Chances that a window is mirrored either way, and that its pictures have no colour."""
 
 
-def network() -> nn.Sequential:
-    """The network of `models.presence`, with batch normalisation that `folded` takes out again."""
-    layers: list[nn.Module] = []
-    width = 10
-    for k, stride in enumerate(presence.STRIDES[:-1]):
-        wide = CHANNELS * (1 if k < 2 else 2)
-        layers += [nn.Conv2d(width, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
-        width = wide
-    cells = presence.ALONG * presence.ACROSS // 64
-    layers += [nn.Conv2d(width, 16, 1), nn.ReLU(), nn.Flatten(), nn.Dropout(DROPPED), nn.Linear(16 * cells, HIDDEN), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(HIDDEN, 1))
+@dataclass(frozen=True)
+class Seen:
+    """Examples, and (N, 2, maps, 8, 24) float16 what the networks of the yard head see in their windows."""
+
+    examples: Examples
+    features: NDArray[np.float16]
+
+    @classmethod
+    def join(cls, parts: list["Seen"]) -> "Seen":
+        return cls(Examples.join([p.examples for p in parts]), np.concatenate([p.features for p in parts]))
 
 
-def folded(net: nn.Sequential) -> dict[str, torch.Tensor]:
-    """Weights as `models.presence` reads them: half precision, normalisation folded into the convolution before it."""
-    out: dict[str, torch.Tensor] = {}
-    layers = [m for m in net if isinstance(m, (nn.Conv2d, nn.BatchNorm2d, nn.Linear))]
-    for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):
-            scale = layer.weight / torch.sqrt(layer.running_var + layer.eps)  # type: ignore[operator]
-            name = f"{len(out) // 2 - 1}"
-            out[f"{name}.weight"] = out[f"{name}.weight"] * scale[:, None, None, None]
-            out[f"{name}.bias"] = layer.bias - layer.running_mean * scale  # type: ignore[operator]
-        else:
-            name = f"{len(out) // 2}"
-            out[f"{name}.weight"] = layer.weight
-            out[f"{name}.bias"] = torch.zeros(len(layer.weight)) if layer.bias is None else layer.bias
-    return {name: values.detach().half().contiguous() for name, values in out.items()}
-
-
-def varied(windows: U8, rng: np.random.Generator) -> U8:
-    """Windows mirrored, greyed and the other look moved by one sample, by chance."""
-    windows, number = windows.copy(), len(windows)
-    for axis in (3, 2):
-        turned = rng.random(number) < 0.5
-        windows[turned] = np.flip(windows[turned], axis)
-    grey = rng.random(number) < 0.25
+def varied(seen: Seen, which: NDArray[np.int64], rng: np.random.Generator) -> tuple[F32, NDArray[np.float16]]:
+    """Inputs of the network of some examples, mirrored and greyed by chance; the features of a mirrored window are mirrored as well."""
+    windows, features = seen.examples.windows[which], seen.features[which]
+    for axis in (2, 3):
+        turned = rng.random(len(which)) < MIRRORED
+        windows[turned], features[turned] = np.flip(windows[turned], axis), np.flip(features[turned], axis + 1)
+    grey = rng.random(len(which)) < GREY
     for k in (0, 3):
         windows[grey, k : k + 3] = windows[grey, k : k + 3].mean(axis=1, keepdims=True).astype(np.uint8)
-    for i in np.flatnonzero(rng.random(number) < 0.5):
-        dx, dy = rng.integers(-1, 2, 2)
-        windows[i, 3:6] = np.roll(windows[i, 3:6], (dy, dx), (1, 2))
-        windows[i, 7] = np.roll(windows[i, 7], (dy, dx), (0, 1))
-    return windows
+    return presence.normalised(windows, seen.examples.gsd_m[which]), features
 
 
-def fit(examples: Examples, real: Examples | None, epochs: int, seed: int) -> nn.Sequential:
-    """The network after some passes over the examples of renders, with those of a real yard beside them in every batch."""
+def excess(examples: Examples) -> F32:
+    """(N,) log-odds of an event in the pair of an example, less those where `NOMINAL` of the cars are exchanged: known beforehand.
+
+    Weights are NOMINAL / share for events and (1 - NOMINAL) / (1 - share) for the rest.
+    """
+    share = np.where(examples.event, NOMINAL / examples.weight, 1 - (1 - NOMINAL) / examples.weight)
+    return np.asarray(np.log(share / NOMINAL) - np.log((1 - share) / (1 - NOMINAL)), np.float32)
+
+
+def fit(seen: Seen, real: Seen | None, steps: int, seed: int) -> PresenceNet:
+    """The network after some steps over the examples of renders, with those of a real yard beside them in every batch."""
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
-    rng, net = np.random.default_rng(seed), network().to(memory_format=torch.channels_last)
-    steps, beside = epochs * len(examples.event) // SIZE, round(SIZE * REAL) if real else 0
+    rng, net = np.random.default_rng(seed), PresenceNet()
+    beside, often = round(SIZE * REAL) if real else 0, np.where(seen.examples.gsd_m > COARSE_M, OFTEN, 1.0)
+    sources = [(seen, SIZE - beside, often / often.sum())] + ([(real, beside, None)] if real else [])
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=RISE)
     for step in range(steps):
-        drawn = [_drawn(examples, SIZE - beside, rng)] + ([_drawn(real, beside, rng)] if real else [])
-        x, y, weight = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*drawn, strict=True))
-        odds = net(x.contiguous(memory_format=torch.channels_last))[:, 0]
-        loss = nn.functional.binary_cross_entropy_with_logits(odds, y, weight=weight)
+        drawn = [_drawn(source, number, odds, rng) for source, number, odds in sources]
+        windows, features, event, known = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*drawn, strict=True))
+        loss = nn.functional.binary_cross_entropy_with_logits(net(windows, features) + known, event)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -102,28 +95,32 @@ def fit(examples: Examples, real: Examples | None, epochs: int, seed: int) -> nn
     return net.eval()
 
 
-def _drawn(examples: Examples, number: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
-    """What the network sees of some examples, whether each is an event, and its weight."""
-    i = rng.integers(0, len(examples.event), number)
-    seen = presence.normalised(varied(examples.windows[i], rng), examples.gsd_m[i])
-    return seen, examples.event[i].astype(np.float32), (examples.weight[i] / examples.weight.mean()).astype(np.float32)
+def _drawn(seen: Seen, number: int, odds: F64 | None, rng: np.random.Generator) -> tuple[NDArray[np.floating], ...]:
+    """What the network sees of some examples, whether each is an event, and what is known of it beforehand."""
+    i = rng.choice(len(seen.features), number, p=odds)
+    some = Examples(**{f.name: v[i] if isinstance(v := getattr(seen.examples, f.name), np.ndarray) else v for f in fields(Examples)})
+    return *varied(seen, i, rng), some.event.astype(np.float32), excess(some)
 
 
-def chances(net: nn.Sequential, examples: Examples) -> F64:
+def chances(net: PresenceNet, seen: Seen) -> F64:
     """(N,) chance that the network gives each example."""
+    examples, batches = seen.examples, [slice(k, k + SIZE) for k in range(0, len(seen.features), SIZE)]
     with torch.inference_mode():
-        batches = (slice(k, k + SIZE) for k in range(0, len(examples.event), SIZE))
-        seen = (torch.from_numpy(presence.normalised(examples.windows[b], examples.gsd_m[b])) for b in batches)
-        return torch.cat([torch.sigmoid(net(x)[:, 0]) for x in seen]).numpy().astype(np.float64)
+        inputs = ((presence.normalised(examples.windows[b], examples.gsd_m[b]), seen.features[b]) for b in batches)
+        return torch.cat([torch.sigmoid(net(*map(torch.from_numpy, pair))) for pair in inputs]).numpy().astype(np.float64)
 
 
-def kept(path: Path, make: Callable[[], Examples]) -> Examples:
-    """Examples of a file, made where it is absent."""
+def kept(path: Path, make: Callable[[], Examples], eyes: tuple[YardNet, ...]) -> Seen:
+    """Examples of a file with their features, made where it is absent."""
     if not path.is_file():
-        np.savez(path, **vars(make()))
+        examples = make()
+        batches = (slice(k, k + SIZE) for k in range(0, len(examples.event), SIZE))
+        features = torch.cat([presence.features(examples.windows[b], eyes).half() for b in batches])
+        np.savez(path, features=features.numpy(), **vars(examples))
         print(f"made {path.stem}", flush=True)
     with np.load(path) as stored:
-        return Examples(**{k: stored[k] if stored[k].ndim else float(stored[k]) for k in stored.files})
+        examples = Examples(**{f.name: stored[f.name] if stored[f.name].ndim else float(stored[f.name]) for f in fields(Examples)})
+        return Seen(examples, stored["features"])
 
 
 def main() -> None:
@@ -132,22 +129,23 @@ def main() -> None:
     parser.add_argument("--imagery", type=Path)
     parser.add_argument("--yards", type=int, default=YARDS)
     parser.add_argument("--first", type=int, default=FIRST)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    folder, imagery, heads = options.out.with_suffix(""), options.imagery, models.load("yard")
+    folder, imagery, heads, eyes = options.out.with_suffix(""), options.imagery, models.load("yard"), presence.read_eyes()
     folder.mkdir(parents=True, exist_ok=True)
     seeds = range(options.first, options.first + options.yards)
-    parts = [kept(folder / f"{seed}.npz", lambda seed=seed: of_yard(seed, heads)) for seed in seeds]  # type: ignore[misc]
-    real = kept(folder / "taught.npz", lambda: teaching(imagery, PAIRS)) if imagery else None
-    net = fit(Examples.join([p for k, p in enumerate(parts) if k % 6]), real, options.epochs, options.seed)
-    save_file(folded(net), options.out, metadata={"seeds": f"{seeds[0]} to {seeds[-1]}", "licence": "Apache-2.0"})
-    judged = Examples.join(parts[::6])
-    score("chance_of_change", judged.chance, judged)
-    score("network", chances(net, judged), judged)
+    parts = [kept(folder / f"{seed}.npz", lambda seed=seed: of_yard(seed, heads), eyes) for seed in seeds]  # type: ignore[misc]
+    real = kept(folder / "taught.npz", lambda: teaching(imagery, PAIRS), eyes) if imagery else None
+    net = fit(Seen.join([p for k, p in enumerate(parts) if k % 6]), real, options.steps, options.seed)
+    about = {"seeds": f"{seeds[0]} to {seeds[-1]}", "licence": "Apache-2.0"}
+    save_file({k: v.half() if v.dtype.is_floating_point else v for k, v in net.state_dict().items()}, options.out, metadata=about)
+    judged = Seen.join(parts[::6])
+    score("chance_of_change", judged.examples.chance, judged.examples)
+    score("network", chances(net, judged), judged.examples)
     if imagery:
-        other = kept(folder / "judged.npz", lambda: judging(imagery))
-        score("network, real yard", chances(net, other), other)
+        other = kept(folder / "judged.npz", lambda: judging(imagery), eyes)
+        score("network, real yard", chances(net, other), other.examples)
     print(f"`chance_of_change` reports from {evidence.CHANGED}, the network from {evidence.GONE}")
 
 

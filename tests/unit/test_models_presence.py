@@ -48,6 +48,17 @@ def test_gain_and_haze_leave_no_trace_in_what_the_network_sees() -> None:
     assert np.abs(normalised(stack, gsd_m) - normalised(hazy, gsd_m)).max() < 1e-5
 
 
+def test_the_detector_sees_either_picture_by_itself_and_a_batch_alike() -> None:
+    rng, eyes = np.random.default_rng(1), presence.read_eyes()
+    stack = rng.integers(0, 255, (3, 9, presence.ACROSS, presence.ALONG)).astype(np.uint8)
+    stack[0, 3:6] = stack[0, :3]
+    seen = presence.features(stack, eyes).numpy()
+    assert seen.shape[:2] == (3, 2)
+    assert np.abs(seen[0, 0] - seen[0, 1]).max() < 1e-4
+    assert np.abs(seen[1, 0] - seen[1, 1]).max() > 0.1
+    assert np.abs(presence.features(stack[1:2], eyes).numpy() - seen[1:2]).max() < 1e-3
+
+
 def test_nothing_is_asked_of_nothing() -> None:
     assert chance_gone(plain(0.2), plain(0.2), NONE, 0.5).shape == (0,)
 
