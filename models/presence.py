@@ -11,22 +11,13 @@ is made from the first, that what looks alike has stayed: renders alone teach it
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models import boxes as ob
-from models.card import find, find_presence
 from models.strips import strip
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from models.network import YardNet
-    from models.presence_net import PresenceNet
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -42,8 +33,6 @@ LEAST_SPREAD = 4.0
 """Of 255: flatter windows are not stretched any further."""
 COARSEST_M = 0.85
 """Looks of 0.3 to 0.8 m taught it."""
-HEAD = "yard-6"
-"""The head whose features it learned from; another's mean something else."""
 BATCH = 128
 
 
@@ -85,9 +74,11 @@ def told(windows: U8, gsd_m: F64) -> F64:
     """(K,) what `chance_gone` says of windows of `cut`, at most `BATCH` of them, at GSDs (K,) in metres."""
     import torch
 
-    net, eyes = _network()
+    from models.presence_net import shipped
+
+    net, eyes = shipped()
     with torch.inference_mode():
-        odds = net(torch.from_numpy(normalised(windows, gsd_m)), features(windows, eyes))
+        odds = net(torch.from_numpy(normalised(windows, gsd_m)), eyes.see(windows))
         return np.asarray(torch.sigmoid(odds).numpy(), np.float64)
 
 
@@ -142,34 +133,3 @@ def _drawn(view: View) -> U8:
         polygon = np.round(ob.corners(view.boxes[i : i + 1])[0] * 16 - 8).astype(np.int32)
         cv2.fillConvexPoly(out, polygon, int(min(view.strength[i], 3) * LEVELS), shift=4)
     return out
-
-
-def features(windows: U8, eyes: tuple["YardNet", ...]) -> "Tensor":
-    """(K, 2, maps, 8, 24) float32, what the networks of the yard head see in both pictures of windows of `cut`."""
-    from models.presence_net import features_of
-
-    return features_of(eyes, windows, find(HEAD)[0].classes.index("railcar"))
-
-
-def read_eyes() -> tuple["YardNet", ...]:
-    """The networks of the yard head.
-
-    Raises:
-        ModelError: as `models.runtime.read_nets`.
-    """
-    from models.runtime import read_nets
-
-    return tuple(net.eval() for net in read_nets(find(HEAD)[0]))
-
-
-@cache
-def _network() -> tuple["PresenceNet", tuple["YardNet", ...]]:
-    from safetensors.torch import load_file
-
-    from models.presence_net import PresenceNet
-
-    card, eyes = find_presence(), read_eyes()
-    card.verify()
-    net = PresenceNet(len(eyes))
-    net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in load_file(card.weights).items()})
-    return net.eval(), eyes

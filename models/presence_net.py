@@ -5,16 +5,23 @@ last feature maps of a window, before the head turns them into boxes, still hold
 throw away; so a small network that compares those of two looks has little left to learn from the few yards that are seen twice.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.network import FEATURES, STRIDE, YardNet
+from models.card import find, find_presence
+from models.network import FEATURES, OUT_STRIDE, STRIDE, YardNet
 from models.presence import ACROSS, ALONG
+from models.runtime import read_nets
+
+HEAD = "yard-6"
+"""The head whose features the shipped network learned from; another's mean something else."""
 
 CELL = 4
 """Samples of a window per cell of what is compared."""
@@ -45,7 +52,7 @@ class PresenceNet(nn.Module):
         )  # fmt: skip
 
     def forward(self, windows: Tensor, features: Tensor) -> Tensor:
-        """(K, 10, 32, 96) of `models.presence.normalised` and (K, 2, maps, 8, 24) of `features_of` -> (K,)."""
+        """(K, 10, 32, 96) of `models.presence.normalised` and (K, 2, maps, 8, 24) of `Eyes.see` -> (K,)."""
         number, cells = len(windows), functional.pixel_unshuffle(windows, CELL)
         pictures, rest = cells[:, : 6 * CELL**2], cells[:, 6 * CELL**2 :]
         shown = self.pixels(pictures.reshape(2 * number, -1, *cells.shape[2:]))
@@ -59,29 +66,57 @@ def _conv(inside: int, outside: int, kernel: int, stride: int = 1) -> tuple[nn.M
     return nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outside), nn.ReLU()
 
 
-def features_of(nets: Sequence[YardNet], windows: NDArray[np.uint8], cls: int) -> Tensor:
-    """Last feature maps of some networks and what they say of one class, of windows of `models.presence.cut`.
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """What sees a window: the networks of the yard head, in evaluation mode, and the index of railcars among its classes."""
 
-    Args:
-        nets: networks of the yard head, in evaluation mode.
-        windows: (K, 9, 32, 96), of which the first six channels are the two pictures.
-        cls: index of the class among those of the head.
+    nets: tuple[YardNet, ...]
+    railcar: int
 
-    Returns:
-        (K, 2, maps, 8, 24) float32, of either picture the maps of each network and its logit.
+    @classmethod
+    def read(cls) -> "Eyes":
+        """Those of `HEAD`.
+
+        Raises:
+            ModelError: the head does not ship, or its weights are not those of its card.
+        """
+        (card,) = find(HEAD)
+        return cls(tuple(net.eval() for net in read_nets(card)), card.classes.index("railcar"))
+
+    def see(self, windows: NDArray[np.uint8]) -> Tensor:
+        """Last feature maps, and the logit of railcars, of each network for either picture of some windows.
+
+        Args:
+            windows: (K, 9, 32, 96) of `models.presence.cut`.
+
+        Returns:
+            (K, 2, maps, 8, 24) float32.
+        """
+        pictures = torch.from_numpy(windows[:, :6].reshape(-1, 3, *windows.shape[2:]).astype(np.float32) / 255)
+        height, width = (round(side * FINER) for side in pictures.shape[2:])
+        up, left = (-height % STRIDE) // 2, (-width % STRIDE) // 2
+        fine = functional.interpolate(pictures, size=(height, width), mode="bilinear", align_corners=False)
+        padded = functional.pad(fine, (left, -width % STRIDE - left, up, -height % STRIDE - up), mode="replicate")
+        rows, columns = (slice(off // OUT_STRIDE, -(-(off + side) // OUT_STRIDE)) for off, side in ((up, height), (left, width)))
+        with torch.inference_mode():
+            x, seen = padded.contiguous(memory_format=torch.channels_last), []
+            for net in self.nets:
+                maps = net.features(x)
+                maps = torch.cat([maps, net.head(maps)[:, self.railcar : self.railcar + 1]], 1)[:, :, rows, columns]
+                seen.append(functional.interpolate(maps, size=pictures.shape[2:], mode="bilinear", align_corners=False))
+            both = functional.avg_pool2d(torch.cat(seen, 1), CELL)
+            return both.reshape(len(windows), 2, *both.shape[1:])
+
+
+@cache
+def shipped() -> tuple[PresenceNet, Eyes]:
+    """The network that ships, and what it sees by.
+
+    Raises:
+        ModelError: weights are missing, or not those of their card.
     """
-    pictures = torch.from_numpy(windows[:, :6].reshape(-1, 3, *windows.shape[2:]).astype(np.float32) / 255)
-    height, width = (round(side * FINER) for side in pictures.shape[2:])
-    up, left = (-height % STRIDE) // 2, (-width % STRIDE) // 2
-    fine = functional.interpolate(pictures, size=(height, width), mode="bilinear", align_corners=False)
-    padded = functional.pad(fine, (left, -width % STRIDE - left, up, -height % STRIDE - up), mode="replicate")
-    with torch.inference_mode():
-        x, seen = padded.contiguous(memory_format=torch.channels_last), []
-        for net in nets:
-            maps = net.features(x)
-            maps = torch.cat([maps, net.head(maps)[:, cls : cls + 1]], 1)
-            maps = maps[:, :, up // 2 : (up + height + 1) // 2, left // 2 : (left + width + 1) // 2]
-            same = functional.interpolate(maps, size=pictures.shape[2:], mode="bilinear", align_corners=False)
-            seen.append(functional.avg_pool2d(same, CELL))
-        both = torch.cat(seen, 1)
-        return both.reshape(len(windows), 2, *both.shape[1:])
+    card, eyes = find_presence(), Eyes.read()
+    card.verify()
+    net = PresenceNet(len(eyes.nets))
+    net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in load_file(card.weights).items()})
+    return net.eval(), eyes

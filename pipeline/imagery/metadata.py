@@ -22,6 +22,8 @@ from pipeline.imagery.sensors import declared_by_profile, offset_must_be_declare
 MAX_SIDE_PX = 400_000
 MAX_PIXELS = 10_000_000_000
 """Beyond any delivered scene (a 100 km strip at 0.3 m has 4e9); a header that claims more is damaged or hostile."""
+FARTHEST = 1e9
+"""Map units: the Earth is 4e7 m around, 1.3e8 feet. A damaged header may claim any number, or none."""
 GSD_TOLERANCE = 0.2
 """Relative difference between declared GSD and the transform's pixel size that is still one statement."""
 SQUARE_TOLERANCE = 0.1
@@ -89,6 +91,8 @@ def _grid(path: Path, source: Any) -> Grid:
     if source.crs is None:
         return Grid(source.width, source.height, IDENTITY, None)
     t = source.transform
+    if not all(abs(v) < FARTHEST for v in t):
+        raise MetadataError(f"{path}: its transform leads off the Earth", "The header is damaged, or georeference it again.")
     if t.a * t.e == t.b * t.d:
         raise MetadataError(f"{path}: has a CRS but a transform that maps nothing", "Georeference it again.")
     transform = (t.a, t.b, t.c, t.d, t.e, t.f)

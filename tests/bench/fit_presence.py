@@ -5,7 +5,7 @@
 Rendered yards (`presence_examples.py`) and, with ``--imagery``, half of a real one (`presence_real.py`) teach it. Of six rendered yards
 one is left out; prints precision, recall and F1 of appeared and departed there, with `chance_of_change` and with the network, and of
 the other half of the real one. Examples, and the features that the yard head sees in their windows, lie in a folder beside the weights
-and are made once; a yard takes 35 seconds on one core without bf16 and 60 MB of memory, a step of 128 a quarter of one on two.
+and are made once; a yard takes 50 seconds on one core without bf16 and 50 MB of memory, a step of 128 a quarter of one on two.
 """
 
 import argparse
@@ -23,8 +23,7 @@ from torch import nn
 
 import models
 from models import presence
-from models.network import YardNet
-from models.presence_net import PresenceNet
+from models.presence_net import Eyes, PresenceNet
 from pipeline.change import evidence
 
 F32 = NDArray[np.float32]
@@ -106,21 +105,22 @@ def chances(net: PresenceNet, seen: Seen) -> F64:
     """(N,) chance that the network gives each example."""
     examples, batches = seen.examples, [slice(k, k + SIZE) for k in range(0, len(seen.features), SIZE)]
     with torch.inference_mode():
-        inputs = ((presence.normalised(examples.windows[b], examples.gsd_m[b]), seen.features[b]) for b in batches)
+        inputs = ((presence.normalised(examples.windows[b], examples.gsd_m[b]), np.array(seen.features[b])) for b in batches)
         return torch.cat([torch.sigmoid(net(*map(torch.from_numpy, pair))) for pair in inputs]).numpy().astype(np.float64)
 
 
-def kept(path: Path, make: Callable[[], Examples], eyes: tuple[YardNet, ...]) -> Seen:
-    """Examples of a file with their features, made where it is absent."""
+def kept(path: Path, make: Callable[[], Examples], eyes: Eyes) -> Seen:
+    """Examples of a file, with features that stay on the disk, made where they are absent."""
+    shown = path.with_suffix(".npy")
     if not path.is_file():
         examples = make()
         batches = (slice(k, k + SIZE) for k in range(0, len(examples.event), SIZE))
-        features = torch.cat([presence.features(examples.windows[b], eyes).half() for b in batches])
-        np.savez(path, features=features.numpy(), **vars(examples))
+        np.save(shown, torch.cat([eyes.see(examples.windows[b]).half() for b in batches]).numpy())
+        np.savez(path, **vars(examples))
         print(f"made {path.stem}", flush=True)
     with np.load(path) as stored:
-        examples = Examples(**{f.name: stored[f.name] if stored[f.name].ndim else float(stored[f.name]) for f in fields(Examples)})
-        return Seen(examples, stored["features"])
+        examples = Examples(**{k: stored[k] if stored[k].ndim else float(stored[k]) for k in stored.files})
+    return Seen(examples, np.load(shown, mmap_mode="r"))
 
 
 def main() -> None:
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    folder, imagery, heads, eyes = options.out.with_suffix(""), options.imagery, models.load("yard"), presence.read_eyes()
+    folder, imagery, heads, eyes = options.out.with_suffix(""), options.imagery, models.load("yard"), Eyes.read()
     folder.mkdir(parents=True, exist_ok=True)
     seeds = range(options.first, options.first + options.yards)
     parts = [kept(folder / f"{seed}.npz", lambda seed=seed: of_yard(seed, heads), eyes) for seed in seeds]  # type: ignore[misc]

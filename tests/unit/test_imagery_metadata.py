@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
-from rasterio.transform import from_origin
+from rasterio.transform import Affine, from_origin
 
 from pipeline.config import SceneMetadata
 from pipeline.errors import ImageryError, MetadataError, UnreadableError
@@ -167,6 +167,13 @@ def test_a_crs_without_a_transform_declares_no_gsd(tmp_path: Path) -> None:
         target.crs = "EPSG:32611"
     with pytest.raises(MetadataError, match=r"a\.tif: has a CRS but no transform.*gsd_m"):
         open_scene(path, SceneMetadata(gsd_m=1))
+
+
+@pytest.mark.parametrize("transform", [(0.5, 0, 4e5, 0, -9e307, 3.7e6), (0.5, 0, -1e12, 0, -0.5, 3.7e6)])
+def test_a_transform_that_leads_off_the_earth_is_refused(tmp_path: Path, transform: tuple[float, ...]) -> None:
+    path = image(tmp_path / "a.tif", crs="EPSG:32611", transform=Affine(*transform), tags={"ACQUIRED": TIME})
+    with pytest.raises(MetadataError, match=r"a\.tif: its transform leads off the Earth"):
+        open_scene(path)
 
 
 def test_degrees_far_from_square_are_refused_with_the_command_that_mends_them(tmp_path: Path) -> None:

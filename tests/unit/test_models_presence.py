@@ -12,6 +12,7 @@ from models import boxes as ob
 from models.datasets.real import read_picture
 from models.evaluate import MUTTENZ_SPLIT
 from models.presence import View, chance_gone, cut, normalised
+from models.presence_net import Eyes
 from models.render.looks import LookChip, Yard, exchange, plan_yard, see_yard
 from pipeline.change import evidence
 
@@ -49,14 +50,14 @@ def test_gain_and_haze_leave_no_trace_in_what_the_network_sees() -> None:
 
 
 def test_the_detector_sees_either_picture_by_itself_and_a_batch_alike() -> None:
-    rng, eyes = np.random.default_rng(1), presence.read_eyes()
+    rng, eyes = np.random.default_rng(1), Eyes.read()
     stack = rng.integers(0, 255, (3, 9, presence.ACROSS, presence.ALONG)).astype(np.uint8)
     stack[0, 3:6] = stack[0, :3]
-    seen = presence.features(stack, eyes).numpy()
+    seen = eyes.see(stack).numpy()
     assert seen.shape[:2] == (3, 2)
     assert np.abs(seen[0, 0] - seen[0, 1]).max() < 1e-4
     assert np.abs(seen[1, 0] - seen[1, 1]).max() > 0.1
-    assert np.abs(presence.features(stack[1:2], eyes).numpy() - seen[1:2]).max() < 1e-3
+    assert np.abs(eyes.see(stack[1:2]).numpy() - seen[1:2]).max() < 1e-3
 
 
 def test_nothing_is_asked_of_nothing() -> None:
