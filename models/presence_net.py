@@ -118,5 +118,5 @@ def shipped() -> tuple[PresenceNet, Eyes]:
     card, eyes = find_presence(), Eyes.read()
     card.verify()
     net = PresenceNet(len(eyes.nets))
-    net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in load_file(card.weights).items()})
+    net.load_state_dict(load_file(card.weights))
     return net.eval(), eyes

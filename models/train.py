@@ -233,7 +233,7 @@ def _without_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def export(net: YardNet, path: Path) -> None:
+def export(net: nn.Module, path: Path) -> None:
     """Weights as half precision safetensors, under a temporary name first."""
     from safetensors.torch import save_file
 

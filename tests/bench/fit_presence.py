@@ -10,7 +10,7 @@ and are made once; a yard takes 50 seconds on one core without bf16 and 50 MB of
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from presence_examples import NOMINAL, Examples, of_yard, score
 from presence_real import judging, teaching
-from safetensors.torch import save_file
 from torch import nn
 
 import models
 from models import presence
 from models.presence_net import Eyes, PresenceNet
+from models.train import export
 from pipeline.change import evidence
 
 F32 = NDArray[np.float32]
@@ -78,13 +78,16 @@ def fit(seen: Seen, real: Seen | None, steps: int, seed: int) -> PresenceNet:
     torch.set_flush_denormal(True)
     rng, net = np.random.default_rng(seed), PresenceNet()
     beside, often = round(SIZE * REAL) if real else 0, np.where(seen.examples.gsd_m > COARSE_M, OFTEN, 1.0)
-    sources = [(seen, SIZE - beside, often / often.sum())] + ([(real, beside, None)] if real else [])
+    sources: list[tuple[Seen, int, F64 | None]] = [(seen, SIZE - beside, often / often.sum())]
+    sources += [(real, beside, None)] if real else []
+    known = [excess(source.examples) for source, *_ in sources]
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=RISE)
     for step in range(steps):
-        drawn = [_drawn(source, number, odds, rng) for source, number, odds in sources]
-        windows, features, event, known = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*drawn, strict=True))
-        loss = nn.functional.binary_cross_entropy_with_logits(net(windows, features) + known, event)
+        drawn = [rng.choice(len(source.features), number, p=odds) for source, number, odds in sources]
+        batch = [(*varied(s, i, rng), s.examples.event[i], k[i]) for (s, *_), i, k in zip(sources, drawn, known, strict=True)]
+        windows, features, event, beforehand = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*batch, strict=True))
+        loss = nn.functional.binary_cross_entropy_with_logits(net(windows, features) + beforehand, event.float())
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -92,13 +95,6 @@ def fit(seen: Seen, real: Seen | None, steps: int, seed: int) -> PresenceNet:
         if step % 500 == 0:
             print(f"step {step} of {steps}: loss {loss.item():.3f}", flush=True)
     return net.eval()
-
-
-def _drawn(seen: Seen, number: int, odds: F64 | None, rng: np.random.Generator) -> tuple[NDArray[np.floating], ...]:
-    """What the network sees of some examples, whether each is an event, and what is known of it beforehand."""
-    i = rng.choice(len(seen.features), number, p=odds)
-    some = Examples(**{f.name: v[i] if isinstance(v := getattr(seen.examples, f.name), np.ndarray) else v for f in fields(Examples)})
-    return *varied(seen, i, rng), some.event.astype(np.float32), excess(some)
 
 
 def chances(net: PresenceNet, seen: Seen) -> F64:
@@ -138,8 +134,7 @@ def main() -> None:
     parts = [kept(folder / f"{seed}.npz", lambda seed=seed: of_yard(seed, heads), eyes) for seed in seeds]  # type: ignore[misc]
     real = kept(folder / "taught.npz", lambda: teaching(imagery, PAIRS), eyes) if imagery else None
     net = fit(Seen.join([p for k, p in enumerate(parts) if k % 6]), real, options.steps, options.seed)
-    about = {"seeds": f"{seeds[0]} to {seeds[-1]}", "licence": "Apache-2.0"}
-    save_file({k: v.half() if v.dtype.is_floating_point else v for k, v in net.state_dict().items()}, options.out, metadata=about)
+    export(net, options.out)
     judged = Seen.join(parts[::6])
     score("chance_of_change", judged.examples.chance, judged.examples)
     score("network", chances(net, judged), judged.examples)
