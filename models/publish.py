@@ -25,6 +25,7 @@ from models.evaluate import CHIP_PX, RENDERS, WHOLE, Case, at_gsd, render_gsds, 
 from models.recipe import Recipe
 from models.render import render_chip
 from models.render.looks import plan_yard, see_yard, thinned
+from models.runtime import OUTLINES
 from models.structure import detect
 
 CALIBRATION_SEEDS = 4_970_000
@@ -38,23 +39,27 @@ YARD_M = 154.0
 """Side of a calibration yard."""
 
 
-def joined(weights: Sequence[Path]) -> dict[str, Tensor]:
-    """The tensors of several trained networks, named as those of a `models.network.Ensemble`; those of one keep their names."""
-    states: list[dict[str, Tensor]] = [load_file(path) for path in weights]
-    if len(states) == 1:
-        return states[0]
-    return {f"nets.{k}.{name}": tensor for k, state in enumerate(states) for name, tensor in state.items()}
+def joined(weights: Sequence[Path], outlines: Path | None = None) -> dict[str, Tensor]:
+    """The tensors of several trained networks, and of what corrects their boxes, named as those of a `models.network.Ensemble`."""
+    parts = {f"nets.{k}": load_file(path) for k, path in enumerate(weights)}
+    if outlines is not None:
+        parts[OUTLINES] = load_file(outlines)
+    return {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
 
 
-def publish_head(recipe: Recipe, weights: Sequence[Path], folder: Path, seconds: float | None = None) -> Path:
+def publish_head(
+    recipe: Recipe, weights: Sequence[Path], folder: Path, seconds: float | None = None, outlines: Path | None = None
+) -> Path:
     """Write the weights of the networks to be averaged under the head's name, with the card that lets `models.load` take them.
+
+    `outlines` are weights of `tests/bench/fit_outlines.py` for these networks.
 
     Returns:
         The card; its calibration is filled by `calibrate`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{recipe.name}.safetensors"
-    save_file(joined(weights), target)
+    save_file(joined(weights, outlines), target)
     card: dict[str, Any] = {
         "name": recipe.name,
         "weights": target.name,

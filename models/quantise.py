@@ -31,7 +31,7 @@ def chips(card: Card, first: int) -> Iterator[tuple[str, float, Chip]]:
 
 
 def quantise(graph: Any, card: Card) -> Any:
-    """Weights and activations of a network in int8, but for its last convolution.
+    """Weights and activations of a network in int8, but for the last convolutions.
 
     Args:
         graph: ``openvino.Model`` of a `models.network.YardNet` or an `Ensemble` in fp32.
@@ -51,7 +51,8 @@ def quantise(graph: Any, card: Card) -> Any:
     pictures = [chip.pixels[None] for _, _, chip in chips(card, CALIBRATION_SEEDS)]
     if not pictures:
         raise ModelError(f"{card.name}: accepts no GSD of the renders that calibrate int8", "Choose the runtime `auto`.")
-    head = nncf.IgnoredScope(patterns=[r"__module\.(nets\.\d+\.)?head/.*"])  # boxes come from it, and leaving it takes no more time
+    # boxes come from the heads, and leaving them takes no more time
+    head = nncf.IgnoredScope(patterns=[r"__module\.((nets\.\d+|outlines)\.)?head/.*"])
     with redirect_stdout(StringIO()):  # NNCF draws its progress where the results go
         return nncf.quantize(graph, nncf.Dataset(pictures), subset_size=len(pictures), ignored_scope=head)
 

@@ -20,13 +20,14 @@ from models.card import Card, find
 from models.codec import decode, split
 from models.detector import CLASSES, Detections, GsdRange
 from models.hulls import hull_ends
-from models.network import HALO, STRIDE, Ensemble, YardNet
+from models.network import HALO, STRIDE, Ensemble, Outlines, YardNet
 from models.shade import HINTED, lit
 from pipeline.errors import ModelError
 
 log = logging.getLogger(__name__)
 
 F32 = NDArray[np.float32]
+OUTLINES = "outlines"
 NMS_IOU = 0.25
 """Oriented IoU above which two boxes of a class are one object; bodies side by side do not overlap at all."""
 
@@ -105,9 +106,7 @@ def load_heads(name_or_path: str | Path, runtime: str) -> tuple[Head, ...]:
 
 
 def _load(card: Card, runtime: str) -> Head:
-    nets = read_nets(card)
-    net = Ensemble(nets) if len(nets) > 1 else nets[0]
-    net.eval()
+    net = Ensemble(*_read(card)).eval()
     chosen = best_runtime() if runtime == "auto" else runtime
     log.info("head %s runs on %s", card.name, chosen)
     makers = {
@@ -128,21 +127,29 @@ def read_nets(card: Card) -> list[YardNet]:
     Raises:
         ModelError: a digest that differs from the card, or weights of another network.
     """
+    return _read(card)[0]
+
+
+def _read(card: Card) -> tuple[list[YardNet], Outlines | None]:
+    """Those networks, and what corrects their boxes where the file holds it."""
     card.verify()
     try:
-        states = _by_net(load_file(card.weights))
-        return [YardNet.of_state(state, len(card.classes), card.subtypes) for state in states]
+        states = _by_part(load_file(card.weights))
+        told = states.pop(OUTLINES, None)
+        nets = [YardNet.of_state(states[k], len(card.classes), card.subtypes) for k in sorted(states)]
+        return nets, Outlines.of_state(told, len(nets), len(card.classes)) if told else None
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise ModelError(f"{card.weights}: does not fit the network", "Weights and code are of different versions.") from error
 
 
-def _by_net(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The states of an `Ensemble`'s networks, or the one state of a network."""
-    nets: dict[str, dict[str, Tensor]] = {}
+def _by_part(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The states of the parts of an `Ensemble`: its networks by number, `OUTLINES`; or the one state of a network, as number 0."""
+    parts: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
-        index, name = key.removeprefix("nets.").split(".", 1) if key.startswith("nets.") else ("0", key)
-        nets.setdefault(index, {})[name] = value
-    return [nets[index] for index in sorted(nets)]
+        part, _, name = key.removeprefix("nets.").partition(".")
+        inside = part == OUTLINES or key.startswith("nets.")
+        parts.setdefault(part if inside else "0", {})[name if inside else key] = value
+    return parts
 
 
 def cpu_flags() -> set[str]:

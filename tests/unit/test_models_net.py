@@ -15,7 +15,7 @@ from models.batches import Batches
 from models.card import Card, find, find_helpers
 from models.codec import box_channels, decode, encode, regressed
 from models.evaluate import score
-from models.network import HALO, STRIDE, Ensemble, YardNet
+from models.network import HALO, STRIDE, Ensemble, Outlines, YardNet
 from models.publish import publish_head
 from models.recipe import Recipe
 from models.render import KINDS, render_chip
@@ -130,12 +130,30 @@ def test_networks_in_one_file_are_averaged(tmp_path: Path) -> None:
     assert len(models.load(card.weights, "torch")[0].detect(np.zeros((3, 64, 64), np.float32), np.ones((64, 64), np.bool_))) == 0
 
 
+def test_what_corrects_boxes_leaves_what_is_found(tmp_path: Path) -> None:
+    recipe, outlines = replace(Recipe.read(RECIPES / "yard.yaml"), name="told"), Outlines(1, 2)
+    torch.nn.init.normal_(outlines.head.bias)  # type: ignore[arg-type]
+    for name, part in (("net", YardNet(2, 9, 8)), ("outlines", outlines)):
+        export(part, tmp_path / f"{name}.safetensors")
+    paths = [tmp_path / "net.safetensors"], tmp_path
+    plain = publish_head(replace(recipe, name="plain"), *paths).with_suffix(".safetensors")
+    told = publish_head(recipe, *paths, outlines=tmp_path / "outlines.safetensors").with_suffix(".safetensors")
+    x = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
+    before, after = (models.load(path, "torch")[0]._forward(x) for path in (plain, told))  # type: ignore[attr-defined]
+    boxes = slice(2, 14)
+    np.testing.assert_array_equal(np.delete(after, boxes, 1), np.delete(before, boxes, 1))
+    moved = (after - before)[:, boxes].mean(axis=(0, 2, 3))
+    np.testing.assert_allclose(moved, outlines.head.bias.detach().half().numpy(), atol=1e-2)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("kind", ["plain", "lite"])
 def test_an_output_depends_on_nothing_beyond_the_halo(kind: str) -> None:
-    net = YardNet(1, 0, 8, kind).eval()
+    outlines = Outlines(1, 1)
+    torch.nn.init.normal_(outlines.head.weight)
+    net = Ensemble([YardNet(1, 0, 8, kind)], outlines).eval()
     x = torch.rand(1, 3, 2 * HALO + 2 * STRIDE, 2 * HALO + 2 * STRIDE, requires_grad=True)
     middle = HALO + STRIDE
-    net(x)[0, 0, middle // 2, middle // 2].backward()
+    net(x)[0, 1, middle // 2, middle // 2].backward()
     assert x.grad is not None
     reach = (x.grad[0].abs().sum(dim=0).nonzero() - middle).abs().max()
     assert HALO // 2 < int(reach) <= HALO
