@@ -29,13 +29,13 @@ from models.train import export
 
 ROOT = Path(__file__).parents[2]
 SEEN = {
-    "terminal": (144_000, 1600),
-    "quay": (422_000, 600),
-    "storage": (154_000, 700),
-    "rail_yard": (5800, 500),
-    "standing": (54_000, 300),
+    "container": {"terminal": 144_000, "quay": 422_000, "storage": 154_000, "rail_yard": 5800, "standing": 54_000},
+    "vessel": {"harbour": 611_400, "waterfront": 631_800, "dockyard": 601_800, "box_terminal": 621_800},
 }
-"""First seed and number of chips by kind."""
+"""First seed, by class that is corrected and kind of scene."""
+CHIPS = {"terminal": 1600, "storage": 700, "rail_yard": 500, "standing": 300}
+OTHERS = 600
+"""Number of chips by kind, and of those that are not named."""
 CROPS, PICTURES = 500, 10
 """Of real pictures; and pictures a batch while the maps are read."""
 CELLS, CLEAR, TIMES = 3, 0.2, 2
@@ -172,8 +172,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stored = folder / "cells.npz"
     if not stored.is_file():
-        recipe = Recipe.read(options.recipe)
-        recipe = replace(recipe, renders={kind: [some] for kind, some in SEEN.items()}, real_crops=CROPS)
+        seeds = {kind: [(first, CHIPS.get(kind, OTHERS))] for kind, first in SEEN[options.cls].items()}
+        recipe = replace(Recipe.read(options.recipe), renders=seeds, real_crops=CROPS)
         np.savez(stored, **vars(read(nets, Batches.of(recipe, folder, "cpu"), cls, options.seed)))
     with np.load(stored) as file:
         cells = Cells(**file)
