@@ -136,7 +136,7 @@ class YardNet(nn.Module):
         """
         kind = "lite" if "stem4.0.depth.0.weight" in state else "plain"
         net = cls(classes, subtypes, state["up4.0.weight"].shape[1], kind)
-        net.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
+        net.load_state_dict(state)
         return net
 
     def trunk(self) -> nn.ModuleList:
@@ -189,7 +189,7 @@ class Outlines(nn.Module):
             RuntimeError, KeyError: weights of something else.
         """
         out = cls(nets, classes, state["head.weight"].shape[1])
-        out.load_state_dict({k: v.float() if v.dtype.is_floating_point else v for k, v in state.items()})
+        out.load_state_dict(state)
         return out
 
     def forward(self, maps: Tensor) -> Tensor:

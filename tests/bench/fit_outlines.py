@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from descent import descend
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -23,7 +24,7 @@ from models import boxes as ob
 from models.batches import Batches
 from models.card import find
 from models.codec import split
-from models.network import OUT_STRIDE, Outlines, YardNet
+from models.network import BOX_CHANNELS, OUT_STRIDE, Outlines, YardNet
 from models.recipe import Recipe
 from models.runtime import read_nets
 from models.train import export
@@ -41,7 +42,7 @@ CROPS, PICTURES = 500, 10
 """Of real pictures; and pictures a batch while the maps are read."""
 CELLS, CLEAR, TIMES = 3, 0.2, 2
 """Cells of an object whose target is above `CLEAR`, drawn by it; and how often each picture is seen, in other tones."""
-STEPS, SIZE, RATE, DECAY = {"container": 14_000, "vessel": 2500}, 2048, 2e-3, 1e-4
+STEPS, SIZE, RATE, DECAY, RISE = {"container": 14_000, "vessel": 2500}, 2048, 2e-3, 1e-4, 0.1
 WANTED, SOFT = 0.52, 0.08
 """Oriented IoU that a box should have, and how gently a box that has less is pushed over it."""
 TURN, SIDES, APART = 0.4, 0.1, 0.1
@@ -123,25 +124,20 @@ def fit(cells: Cells, which: NDArray[np.int64], nets: int, classes: int, cls: in
     torch.manual_seed(seed)
     rng, net = np.random.default_rng(seed), Outlines(nets, classes)
     net.body[0].padding = (0, 0)  # the cells around are all there
-    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.1)
-    for step in range(steps):
+
+    def loss() -> Tensor:
         some = which[rng.integers(len(which), size=SIZE)]
         around, said, wanted = (torch.from_numpy(values[some]).float() for values in (cells.around, cells.said, cells.wanted))
-        loss = shortfall(said + corrected(net, around, cls), wanted)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        if step % 1000 == 0:
-            print(f"step {step} of {steps}: loss {loss.item():.3f}", flush=True)
+        return shortfall(said + corrected(net, around, cls), wanted)
+
+    descend(net, loss, steps, RATE, DECAY, RISE)
     return net.eval()
 
 
 def corrected(net: Outlines, around: Tensor, cls: int) -> Tensor:
     """(N, 6) correction of one class of cells by what lies around them (N, maps, 3, 3)."""
     told = net(around)[:, :, 0, 0]
-    return told.unflatten(1, (-1, 6))[:, cls]
+    return told.unflatten(1, (-1, BOX_CHANNELS))[:, cls]
 
 
 def as_boxes(values: NDArray[np.float32]) -> NDArray[np.float64]:

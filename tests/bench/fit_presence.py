@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from descent import descend
 from numpy.typing import NDArray
 from presence_examples import NOMINAL, Examples, of_yard, score
 from presence_real import judging, teaching
-from torch import nn
+from torch import Tensor, nn
 
 import models
 from models import presence
@@ -81,19 +82,14 @@ def fit(seen: Seen, real: Seen | None, steps: int, seed: int) -> PresenceNet:
     sources: list[tuple[Seen, int, F64 | None]] = [(seen, SIZE - beside, often / often.sum())]
     sources += [(real, beside, None)] if real else []
     known = [excess(source.examples) for source, *_ in sources]
-    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=RISE)
-    for step in range(steps):
+
+    def loss() -> Tensor:
         drawn = [rng.choice(len(source.features), number, p=odds) for source, number, odds in sources]
         batch = [(*varied(s, i, rng), s.examples.event[i], k[i]) for (s, *_), i, k in zip(sources, drawn, known, strict=True)]
         windows, features, event, beforehand = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*batch, strict=True))
-        loss = nn.functional.binary_cross_entropy_with_logits(net(windows, features) + beforehand, event.float())
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        if step % 500 == 0:
-            print(f"step {step} of {steps}: loss {loss.item():.3f}", flush=True)
+        return nn.functional.binary_cross_entropy_with_logits(net(windows, features) + beforehand, event.float())
+
+    descend(net, loss, steps, RATE, DECAY, RISE)
     return net.eval()
 
 
